@@ -1,0 +1,2 @@
+//! loopwire
+pub mod wire;
