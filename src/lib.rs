@@ -1,2 +1,3 @@
 //! loopwire
+pub mod net;
 pub mod wire;

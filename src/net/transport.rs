@@ -1,0 +1,204 @@
+//! What a session reads from and writes to: a TCP or Unix socket, TLS over one of them, or anything of the same shape.
+
+use std::fmt;
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{IpAddr, Shutdown, SocketAddr};
+use std::path::PathBuf;
+
+use mio::event::Source;
+use mio::net::{TcpStream, UnixStream};
+use mio::{Interest, Registry, Token};
+
+use super::TlsStream;
+
+/// A non-blocking stream of bytes in both directions.
+///
+/// Reads and writes answer [`WouldBlock`](io::ErrorKind::WouldBlock) when they cannot go on, and a read of 0 bytes is
+/// the peer's end of stream. Readiness is edge-triggered: after a `WouldBlock` the session waits for the next event.
+/// A plain stream implements only the first two methods; the rest is for layers, such as TLS, that hold bytes back.
+pub trait Stream: Read + Write + Send + fmt::Debug {
+    /// Ends the writing direction, so that the peer reads an end of stream behind all that was written. Layers first
+    /// send what they owe (TLS: `close_notify`). Called again after `WouldBlock`, once the stream is writable.
+    ///
+    /// # Errors
+    /// `WouldBlock` if something must be written first; else the stream is broken.
+    fn shutdown_write(&mut self) -> io::Result<()>;
+
+    /// Puts the sockets below under `token` at `registry`. Streams without a socket need no poll.
+    ///
+    /// # Errors
+    /// Whatever the poll says.
+    fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        let _ = (registry, token);
+        Ok(())
+    }
+
+    /// Drives the layer's own handshake on as far as the socket allows, in both directions. `Ok(true)`: it is done;
+    /// `Ok(false)`: it waits for the socket.
+    ///
+    /// # Errors
+    /// The handshake failed. What the layer still wanted to say (a TLS alert) was written as far as possible.
+    fn handshake(&mut self) -> io::Result<bool> {
+        Ok(true)
+    }
+
+    /// Whether the layer's own handshake is still under way.
+    fn handshaking(&self) -> bool {
+        false
+    }
+
+    /// Whether bytes accepted by `write` still wait for the socket below; `flush` moves them on.
+    fn wants_write(&self) -> bool {
+        false
+    }
+
+    /// Whether a read would yield bytes although the socket below has none: no event will tell.
+    fn has_buffered_plaintext(&self) -> bool {
+        false
+    }
+}
+
+/// The stream of one session. An enum rather than a type parameter keeps an application's handle free of generics.
+#[derive(Debug)]
+pub enum Transport {
+    /// A TCP socket.
+    Tcp(TcpStream),
+    /// A Unix domain socket.
+    Unix(UnixStream),
+    /// TLS over another transport.
+    Tls(Box<TlsStream>),
+    /// Anything else, such as a simulated network.
+    Other(Box<dyn Stream>),
+}
+
+impl Transport {
+    /// Whether bytes travel encrypted.
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+
+    /// Sends small writes at once (`TCP_NODELAY`); without effect where there is no TCP.
+    pub(crate) fn set_nodelay(&self) {
+        if let Self::Tcp(socket) = self {
+            // A socket that was reset in the meantime refuses; the next read reports it.
+            let _ = socket.set_nodelay(true);
+        }
+    }
+}
+
+macro_rules! each {
+    ($self:expr, $stream:ident => $call:expr) => {
+        match $self {
+            Transport::Tcp($stream) => $call,
+            Transport::Unix($stream) => $call,
+            Transport::Tls($stream) => $call,
+            Transport::Other($stream) => $call,
+        }
+    };
+}
+
+impl Read for Transport {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        each!(self, stream => stream.read(buffer))
+    }
+}
+
+impl Write for Transport {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        each!(self, stream => stream.write(buffer))
+    }
+
+    fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        each!(self, stream => stream.write_vectored(buffers))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        each!(self, stream => stream.flush())
+    }
+}
+
+impl Stream for Transport {
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        match self {
+            Self::Tcp(socket) => socket.shutdown(Shutdown::Write),
+            Self::Unix(socket) => socket.shutdown(Shutdown::Write),
+            Self::Tls(stream) => stream.shutdown_write(),
+            Self::Other(stream) => stream.shutdown_write(),
+        }
+    }
+
+    fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        // Both directions once and for all: readiness is edge-triggered, so an interest nobody waits for costs nothing.
+        const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
+        match self {
+            Self::Tcp(socket) => socket.register(registry, token, BOTH),
+            Self::Unix(socket) => socket.register(registry, token, BOTH),
+            Self::Tls(stream) => stream.register(registry, token),
+            Self::Other(stream) => stream.register(registry, token),
+        }
+    }
+
+    fn handshake(&mut self) -> io::Result<bool> {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => Ok(true),
+            Self::Tls(stream) => stream.handshake(),
+            Self::Other(stream) => stream.handshake(),
+        }
+    }
+
+    fn handshaking(&self) -> bool {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => false,
+            Self::Tls(stream) => stream.handshaking(),
+            Self::Other(stream) => stream.handshaking(),
+        }
+    }
+
+    fn wants_write(&self) -> bool {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => false,
+            Self::Tls(stream) => stream.wants_write(),
+            Self::Other(stream) => stream.wants_write(),
+        }
+    }
+
+    fn has_buffered_plaintext(&self) -> bool {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => false,
+            Self::Tls(stream) => stream.has_buffered_plaintext(),
+            Self::Other(stream) => stream.has_buffered_plaintext(),
+        }
+    }
+}
+
+/// Who is at the other end.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum PeerAddr {
+    /// An address and port.
+    Ip(SocketAddr),
+    /// A Unix socket: the path that was dialled, or nothing for a client that was accepted on one.
+    Unix(Option<PathBuf>),
+    /// A stream without an address.
+    Unknown,
+}
+
+impl PeerAddr {
+    /// The IP address, if it has one.
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Ip(addr) => Some(addr.ip()),
+            Self::Unix(_) | Self::Unknown => None,
+        }
+    }
+}
+
+impl fmt::Display for PeerAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(addr) => addr.fmt(f),
+            Self::Unix(Some(path)) => write!(f, "unix:{}", path.display()),
+            Self::Unix(None) => f.write_str("unix"),
+            Self::Unknown => f.write_str("unknown"),
+        }
+    }
+}
