@@ -1,3 +1,4 @@
 //! loopwire
+pub mod deflate;
 pub mod net;
 pub mod wire;

@@ -1,0 +1,18 @@
+//! permessage-deflate: what two endpoints agree on, and the codec that then runs on each message [RFC 7692].
+//!
+//! [`params`](self) is negotiation over plain values; its text form stands in the `Sec-WebSocket-Extensions` field,
+//! whose grammar [`handshake`](crate::handshake) reads. The codec turns a message's payload into a compressed one and
+//! back: whole or in pieces, with or without the context of earlier messages.
+
+mod compress;
+mod decompress;
+mod history;
+mod params;
+
+pub use compress::Compressor;
+pub use decompress::{Decompressor, InflateError};
+pub use params::{DeflateConfig, DeflateOffer, DeflateParams, ParamError};
+
+/// What a message's deflate data ends with and the wire leaves out: the length and its complement of an empty stored
+/// block [RFC 7692 §7.2.1].
+const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
