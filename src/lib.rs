@@ -1,4 +1,5 @@
 //! loopwire
 pub mod deflate;
 pub mod net;
+pub mod protocol;
 pub mod wire;

@@ -1,0 +1,50 @@
+//! The bytes that a connection decodes from, and the room it puts messages together in.
+
+use std::mem;
+
+/// A cursor over bytes that were read from the peer; what it has passed belongs to the events made of it.
+#[derive(Debug)]
+pub struct Input<'i> {
+    remaining: &'i mut [u8],
+}
+
+impl<'i> Input<'i> {
+    /// A cursor at the start of `bytes`, which will be unmasked in place.
+    pub const fn new(bytes: &'i mut [u8]) -> Self {
+        Self { remaining: bytes }
+    }
+
+    /// The bytes not yet taken.
+    pub const fn remaining(&self) -> &[u8] {
+        self.remaining
+    }
+
+    /// Whether all bytes were taken.
+    pub const fn is_empty(&self) -> bool {
+        self.remaining.is_empty()
+    }
+
+    /// Takes the next `len` bytes, or all if there are fewer.
+    #[inline]
+    pub fn take(&mut self, len: usize) -> &'i mut [u8] {
+        let all = mem::take(&mut self.remaining);
+        let (taken, remaining) = all.split_at_mut(len.min(all.len()));
+        self.remaining = remaining;
+        taken
+    }
+}
+
+/// Room for messages that do not stand whole in the input: those in several frames or reads, and compressed ones.
+///
+/// One serves all connections of a loop, each in its turn, and keeps its memory between them up to a limit.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    bytes: Vec<u8>,
+}
+
+impl Scratch {
+    /// Room that owns no memory yet.
+    pub const fn new() -> Self {
+        Self { bytes: Vec::new() }
+    }
+}
