@@ -1,5 +1,6 @@
 //! loopwire
 pub mod deflate;
+pub mod handshake;
 pub mod net;
 pub mod protocol;
 pub mod wire;

@@ -1,0 +1,101 @@
+//! Which pages may connect: a browser sends its cookies to any host, so a server that trusts them must ask which page
+//! opened the connection [RFC 6455 §10.2].
+
+use std::fmt;
+
+use super::authority::{Authority, default_port};
+use super::{Rejection, UpgradeRequest};
+
+/// From which origins a browser may connect.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OriginPolicy {
+    /// Any, or none given.
+    #[default]
+    Any,
+    /// Only the host and port that the request itself names in Host; the scheme is not compared, as TLS may end at a
+    /// proxy before this server.
+    SameHost,
+    /// Only one of these.
+    List(Vec<Origin>),
+}
+
+impl OriginPolicy {
+    /// Only these, such as `https://example.com`.
+    ///
+    /// # Errors
+    /// The first that is not an origin.
+    pub fn list<'a>(origins: impl IntoIterator<Item = &'a str>) -> Result<Self, InvalidOrigin> {
+        let parse = |origin: &str| Origin::parse(origin).ok_or_else(|| InvalidOrigin(origin.to_owned()));
+        origins.into_iter().map(parse).collect::<Result<_, _>>().map(Self::List)
+    }
+
+    /// Judges a request.
+    ///
+    /// # Errors
+    /// 403 if the origin is missing, given twice, `null`, or not one of those allowed.
+    pub fn judge(&self, request: &UpgradeRequest) -> Result<(), Rejection> {
+        if *self == Self::Any {
+            return Ok(());
+        }
+        let field = request.version().origin_field();
+        let value = request.fields().sole(field).map_err(|_| Rejection::OriginDuplicate)?;
+        let value = value.ok_or(Rejection::OriginMissing)?;
+        let origin = Origin::parse(value).ok_or_else(|| Rejection::forbidden_origin(value))?;
+        let allowed = match self {
+            Self::Any => true,
+            Self::SameHost => origin.is_host(request.host()),
+            Self::List(allowed) => allowed.contains(&origin),
+        };
+        if allowed { Ok(()) } else { Err(Rejection::forbidden_origin(value)) }
+    }
+}
+
+/// Where a page comes from: scheme, host and port, in lower case, the port always said if the scheme has one
+/// [RFC 6454 §4].
+///
+/// Two origins are equal if all three are; nothing is a prefix, a suffix or a pattern.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Origin {
+    scheme: String,
+    host: String,
+    port: Option<u16>,
+}
+
+impl Origin {
+    /// Reads `scheme://host` or `scheme://host:port`; anything else, such as `null` or a path, is no origin.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (scheme, authority) = text.split_once("://")?;
+        let mut letters = scheme.bytes();
+        let is_scheme = letters.next().is_some_and(|first| first.is_ascii_alphabetic())
+            && letters.all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'));
+        if !is_scheme {
+            return None;
+        }
+        let authority = Authority::parse(authority).ok()?;
+        Some(Self {
+            scheme: scheme.to_ascii_lowercase(),
+            host: authority.host.to_ascii_lowercase(),
+            port: authority.port.or(default_port(scheme)),
+        })
+    }
+
+    /// Whether a Host field names this host and port.
+    fn is_host(&self, host: &str) -> bool {
+        Authority::parse(host).is_ok_and(|host| {
+            host.host.eq_ignore_ascii_case(&self.host) && host.port.or(default_port(&self.scheme)) == self.port
+        })
+    }
+}
+
+/// A text that was to be an allowed origin and is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidOrigin(String);
+
+impl fmt::Display for InvalidOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} is not an origin; write a scheme and a host, such as https://example.com", self.0)
+    }
+}
+
+impl std::error::Error for InvalidOrigin {}

@@ -1,0 +1,335 @@
+//! Why a server answers something else than 101, as data: a status, a section and a sentence for each reason.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::fields::is_field_value;
+use super::{HeadFault, Response};
+
+/// The rule that a [`Rejection`], a [`HandshakeError`](super::HandshakeError) or a
+/// [`ProxyError`](super::ProxyError) is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HandshakeRule {
+    /// A short name that stays the same, for tools and tests.
+    pub id: &'static str,
+    /// Where it is written.
+    pub section: &'static str,
+    /// The rule in a sentence.
+    pub sentence: &'static str,
+}
+
+/// Why a request is not answered with 101.
+///
+/// Where a variant holds text that the client sent, it is the beginning of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Rejection {
+    /// The head itself is broken.
+    Head(HeadFault),
+    /// Neither HTTP/1.1 nor HTTP/1.0.
+    HttpVersion(String),
+    /// The target is not a path or an absolute address, or has a byte that no target has.
+    Target(String),
+    /// An absolute target and Host name different servers.
+    TargetMismatch,
+    /// No Host.
+    HostMissing,
+    /// More than one Host.
+    HostDuplicate,
+    /// Host is not a host and perhaps a port.
+    HostInvalid(String),
+    /// Content-Length is not one number that fits.
+    ContentLengthInvalid,
+    /// Transfer-Encoding that is not `chunked` alone, or stands where it may not.
+    TransferEncodingInvalid,
+
+    /// An upgrade by another method than GET.
+    Method(String),
+    /// An upgrade over HTTP/1.0.
+    UpgradeOverHttp10,
+    /// No Upgrade: a plain request where only WebSockets are.
+    UpgradeMissing,
+    /// Upgrade, but not to `websocket`.
+    UpgradeOther(String),
+    /// Connection does not list `upgrade`.
+    ConnectionWithoutUpgrade,
+    /// No Sec-WebSocket-Version.
+    VersionMissing,
+    /// Sec-WebSocket-Version is not one number from 0 to 255.
+    VersionInvalid,
+    /// A version that is not spoken here.
+    VersionUnsupported(u8),
+    /// No Sec-WebSocket-Key.
+    KeyMissing,
+    /// More than one Sec-WebSocket-Key.
+    KeyDuplicate,
+    /// Sec-WebSocket-Key is not 16 bytes in base64.
+    KeyInvalid,
+    /// A body comes with the request.
+    BodyPresent,
+    /// Sec-WebSocket-Protocol is not a list of tokens.
+    ProtocolInvalid(String),
+    /// A protocol offered twice.
+    ProtocolDuplicate(String),
+    /// Sec-WebSocket-Extensions does not follow its grammar at this byte of the value.
+    ExtensionsInvalid(usize),
+
+    /// No origin, and one is required.
+    OriginMissing,
+    /// More than one origin.
+    OriginDuplicate,
+    /// An origin that may not connect.
+    OriginForbidden(String),
+    /// None of the protocols offered is spoken, and one is required.
+    NoCommonProtocol,
+    /// Nothing is at this path.
+    NotFound,
+    /// Credentials are missing or wrong; what WWW-Authenticate says.
+    Unauthorized(String),
+    /// The client may not connect.
+    Forbidden,
+    /// The head was not complete in time.
+    RequestTimeout,
+    /// This client asks too often.
+    TooManyRequests(Option<Duration>),
+    /// The server is full, or about to stop.
+    Unavailable(Option<Duration>),
+    /// Whatever the application says, by its status.
+    Application(u16),
+}
+
+impl Rejection {
+    /// 404: nothing is at this path.
+    pub fn not_found() -> Self {
+        Self::NotFound
+    }
+
+    /// 403: pages from this origin may not connect.
+    pub fn forbidden_origin(origin: &str) -> Self {
+        Self::OriginForbidden(super::fields::excerpt(origin))
+    }
+
+    /// 403: the client may not connect.
+    pub fn forbidden() -> Self {
+        Self::Forbidden
+    }
+
+    /// 401: credentials are missing or wrong; `challenge` is what WWW-Authenticate says, such as `Bearer`.
+    pub fn unauthorized(challenge: &str) -> Self {
+        Self::Unauthorized(challenge.to_owned())
+    }
+
+    /// 503: full, or about to stop; when to come back, in whole seconds.
+    pub fn unavailable(retry_after: Option<Duration>) -> Self {
+        Self::Unavailable(retry_after)
+    }
+
+    /// 429: this client asks too often; when to come back, in whole seconds.
+    pub fn too_many_requests(retry_after: Option<Duration>) -> Self {
+        Self::TooManyRequests(retry_after)
+    }
+
+    /// 408: the head was not complete in time.
+    pub fn request_timeout() -> Self {
+        Self::RequestTimeout
+    }
+
+    /// 400: none of the protocols offered is spoken, and one is required.
+    pub fn no_common_protocol() -> Self {
+        Self::NoCommonProtocol
+    }
+
+    /// Whatever the application says: a status from 300 to 599; any other becomes 500.
+    pub fn application(status: u16) -> Self {
+        Self::Application(if matches!(status, 300..=599) { status } else { 500 })
+    }
+
+    /// The status to answer with.
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::Head(fault) => fault.status(),
+            Self::Unauthorized(_) => 401,
+            Self::OriginMissing | Self::OriginDuplicate | Self::OriginForbidden(_) | Self::Forbidden => 403,
+            Self::NotFound => 404,
+            Self::Method(_) => 405,
+            Self::RequestTimeout => 408,
+            Self::UpgradeMissing | Self::UpgradeOther(_) | Self::VersionMissing | Self::VersionUnsupported(_) => 426,
+            Self::TooManyRequests(_) => 429,
+            Self::Unavailable(_) => 503,
+            Self::HttpVersion(_) => 505,
+            Self::Application(status) => *status,
+            _ => 400,
+        }
+    }
+
+    /// The rule that was broken.
+    pub fn rule(&self) -> HandshakeRule {
+        let (id, section, sentence) = match self {
+            Self::Head(fault) => return fault.rule(),
+            Self::HttpVersion(_) => ("http-version", "RFC 9110 §15.6.6", "the version is HTTP/1.1 or HTTP/1.0"),
+            Self::Target(_) => (
+                "target",
+                "RFC 9112 §3.2",
+                "a target is a path that begins with a slash, or an http or https address, without a fragment",
+            ),
+            Self::TargetMismatch => {
+                ("target-mismatch", "RFC 9112 §3.2.2", "an absolute target and Host name the same server")
+            }
+            Self::HostMissing => ("host-missing", "RFC 9112 §3.2", "an HTTP/1.1 request has a Host"),
+            Self::HostDuplicate => ("host-duplicate", "RFC 9112 §3.2", "a request has no more than one Host"),
+            Self::HostInvalid(_) => {
+                ("host-invalid", "RFC 9110 §7.2", "Host is a host, and a port up to 65535 if there is one")
+            }
+            Self::ContentLengthInvalid => (
+                "content-length",
+                "RFC 9112 §6.3",
+                "Content-Length is one decimal number, given once, without Transfer-Encoding",
+            ),
+            Self::TransferEncodingInvalid => {
+                ("transfer-encoding", "RFC 9112 §6.1", "Transfer-Encoding is chunked alone, in HTTP/1.1 only")
+            }
+            Self::Method(_) => ("method", "RFC 6455 §4.2.1", "an opening handshake is a GET"),
+            Self::UpgradeOverHttp10 => {
+                ("upgrade-over-http-1.0", "RFC 6455 §4.2.1", "an opening handshake is HTTP/1.1 or higher")
+            }
+            Self::UpgradeMissing | Self::UpgradeOther(_) => {
+                ("upgrade", "RFC 6455 §4.2.1", "an opening handshake has Upgrade: websocket")
+            }
+            Self::ConnectionWithoutUpgrade => {
+                ("connection", "RFC 6455 §4.2.1", "an opening handshake has Connection: Upgrade")
+            }
+            Self::VersionMissing => {
+                ("version-missing", "RFC 6455 §4.2.1", "an opening handshake has a Sec-WebSocket-Version")
+            }
+            Self::VersionInvalid => (
+                "version-invalid",
+                "RFC 6455 §4.3",
+                "Sec-WebSocket-Version is one number from 0 to 255 without leading zeros, given once",
+            ),
+            Self::VersionUnsupported(_) => {
+                ("version-unsupported", "RFC 6455 §4.4", "the versions spoken here are 13 and 8")
+            }
+            Self::KeyMissing => ("key-missing", "RFC 6455 §4.2.1", "an opening handshake has a Sec-WebSocket-Key"),
+            Self::KeyDuplicate => ("key-duplicate", "RFC 6455 §11.3.1", "Sec-WebSocket-Key is given once"),
+            Self::KeyInvalid => {
+                ("key-invalid", "RFC 6455 §4.2.1", "Sec-WebSocket-Key is 16 bytes in base64: 22 characters and ==")
+            }
+            Self::BodyPresent => ("body-present", "RFC 6455 §4.1", "an opening handshake has no body"),
+            Self::ProtocolInvalid(_) => {
+                ("protocol-invalid", "RFC 6455 §4.1", "Sec-WebSocket-Protocol lists one or more tokens")
+            }
+            Self::ProtocolDuplicate(_) => {
+                ("protocol-duplicate", "RFC 6455 §4.1", "the protocols in Sec-WebSocket-Protocol are all different")
+            }
+            Self::ExtensionsInvalid(_) => (
+                "extensions-invalid",
+                "RFC 6455 §9.1",
+                "Sec-WebSocket-Extensions lists tokens, each with parameters that are tokens or have tokens as values",
+            ),
+            Self::OriginMissing => {
+                ("origin-missing", "RFC 6455 §10.2", "only pages connect here, and they say from where")
+            }
+            Self::OriginDuplicate => ("origin-duplicate", "RFC 6454 §7.3", "a request has no more than one origin"),
+            Self::OriginForbidden(_) => {
+                ("origin-forbidden", "RFC 6455 §10.2", "only pages from the allowed origins connect here")
+            }
+            Self::NoCommonProtocol => {
+                ("no-common-protocol", "RFC 6455 §4.2.2", "the client offers a protocol that is spoken here")
+            }
+            Self::NotFound => ("not-found", "RFC 9110 §15.5.5", "there is something at the path"),
+            Self::Unauthorized(_) => ("unauthorized", "RFC 9110 §15.5.2", "the request has valid credentials"),
+            Self::Forbidden => ("forbidden", "RFC 9110 §15.5.4", "the client is one of those that may connect"),
+            Self::RequestTimeout => {
+                ("request-timeout", "RFC 9110 §15.5.9", "a head is complete within the time that the server allows")
+            }
+            Self::TooManyRequests(_) => {
+                ("too-many-requests", "RFC 6585 §4", "a client connects no more often than the server allows")
+            }
+            Self::Unavailable(_) => ("unavailable", "RFC 9110 §15.6.4", "the server has room and is not about to stop"),
+            Self::Application(_) => ("application", "RFC 6455 §4.2.2", "the application accepts the connection"),
+        };
+        HandshakeRule { id, section, sentence }
+    }
+
+    /// Where the rule is written, such as `RFC 6455 §4.2.1`.
+    pub fn section(&self) -> &'static str {
+        self.rule().section
+    }
+
+    /// The answer: the status, the fields that it needs, and a text that names the rule.
+    pub fn response(&self) -> Response {
+        let response = Response::text(self.status(), &format!("{self}\n"));
+        let seconds = |after: &Duration| after.as_secs() + u64::from(after.subsec_nanos() > 0);
+        match self {
+            Self::Method(_) => response.with_known_field("Allow", "GET".to_owned()),
+            Self::UpgradeMissing | Self::UpgradeOther(_) => {
+                response.with_known_field("Upgrade", "websocket".to_owned())
+            }
+            Self::VersionMissing | Self::VersionUnsupported(_) => response
+                .with_known_field("Upgrade", "websocket".to_owned())
+                .with_known_field("Sec-WebSocket-Version", "13, 8".to_owned()),
+            Self::Unauthorized(challenge) => {
+                // A challenge that cannot be sent is a mistake of ours, and no reason to let anyone in.
+                let challenge = if is_field_value(challenge) { challenge } else { "Bearer" };
+                response.with_known_field("WWW-Authenticate", challenge.to_owned())
+            }
+            Self::TooManyRequests(Some(after)) | Self::Unavailable(Some(after)) => {
+                response.with_known_field("Retry-After", seconds(after).to_string())
+            }
+            _ => response,
+        }
+    }
+}
+
+impl From<HeadFault> for Rejection {
+    fn from(fault: HeadFault) -> Self {
+        Self::Head(fault)
+    }
+}
+
+impl fmt::Display for Rejection {
+    /// What happened, then the rule and its section.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Head(fault) => fault.fmt(f),
+            Self::HttpVersion(version) => write!(f, "version {version:?}"),
+            Self::Target(target) => write!(f, "target {target:?}"),
+            Self::TargetMismatch => f.write_str("a target on another server than Host's"),
+            Self::HostMissing => f.write_str("no Host"),
+            Self::HostDuplicate => f.write_str("more than one Host"),
+            Self::HostInvalid(host) => write!(f, "Host {host:?}"),
+            Self::ContentLengthInvalid => f.write_str("a Content-Length that is ambiguous or no number"),
+            Self::TransferEncodingInvalid => f.write_str("a Transfer-Encoding that is not understood"),
+            Self::Method(method) => write!(f, "method {method:?}"),
+            Self::UpgradeOverHttp10 => f.write_str("an upgrade over HTTP/1.0"),
+            Self::UpgradeMissing => f.write_str("no Upgrade"),
+            Self::UpgradeOther(upgrade) => write!(f, "Upgrade {upgrade:?}"),
+            Self::ConnectionWithoutUpgrade => f.write_str("Connection without upgrade"),
+            Self::VersionMissing => f.write_str("no Sec-WebSocket-Version"),
+            Self::VersionInvalid => f.write_str("a Sec-WebSocket-Version that is not one number"),
+            Self::VersionUnsupported(version) => write!(f, "version {version}"),
+            Self::KeyMissing => f.write_str("no Sec-WebSocket-Key"),
+            Self::KeyDuplicate => f.write_str("more than one Sec-WebSocket-Key"),
+            Self::KeyInvalid => f.write_str("a malformed Sec-WebSocket-Key"),
+            Self::BodyPresent => f.write_str("a body after an opening handshake"),
+            Self::ProtocolInvalid(protocol) => write!(f, "protocol {protocol:?}"),
+            Self::ProtocolDuplicate(protocol) => write!(f, "protocol {protocol:?} twice"),
+            Self::ExtensionsInvalid(at) => write!(f, "Sec-WebSocket-Extensions malformed at byte {at}"),
+            Self::OriginMissing => f.write_str("no origin"),
+            Self::OriginDuplicate => f.write_str("more than one origin"),
+            Self::OriginForbidden(origin) => write!(f, "origin {origin:?}"),
+            Self::NoCommonProtocol => f.write_str("no protocol in common"),
+            Self::NotFound => f.write_str("nothing here"),
+            Self::Unauthorized(_) => f.write_str("no valid credentials"),
+            Self::Forbidden => f.write_str("not allowed"),
+            Self::RequestTimeout => f.write_str("a head not complete in time"),
+            Self::TooManyRequests(_) => f.write_str("too many connections or requests"),
+            Self::Unavailable(_) => f.write_str("no room"),
+            Self::Application(status) => write!(f, "refused with {status}"),
+        }?;
+        let rule = self.rule();
+        write!(f, ": {} [{}]", rule.sentence, rule.section)
+    }
+}
+
+impl std::error::Error for Rejection {}
