@@ -1,7 +1,7 @@
 //! Sockets, time and signals: the only layer that touches the operating system.
 //!
-//! One thread runs one event loop: a mio poll, its listeners, signals and mailbox, around the sessions, which are
-//! everything that a connection needs and know no poll. That seam is what a seeded simulator drives: it hands the
+//! One thread runs one [`EventLoop`]: a mio poll, its listeners, signals and mailbox, around [`Sessions`], which is
+//! everything that a connection needs and knows no poll. That seam is what a seeded simulator drives: it hands the
 //! sessions a [`Transport`] of its own and readiness in any order it likes.
 //!
 //! ```text
@@ -11,14 +11,24 @@
 //!                                                                    └─▶ one vectored write per socket and turn
 //! ```
 
+mod application;
+mod config;
 mod dial;
+mod event_loop;
 mod id;
+mod listener;
 mod mailbox;
+mod sessions;
 mod tls;
 mod transport;
 
-pub use dial::DialError;
+pub use application::{Answer, Application};
+pub use config::{NetConfig, OverflowPolicy};
+pub use dial::{DialError, DialRequest};
+pub use event_loop::EventLoop;
 pub use id::ConnectionId;
+pub use listener::{ListenAddr, ListenConfig};
 pub use mailbox::{PostError, Remote};
+pub use sessions::{Readiness, SendError, Sent, Sessions, TimerId};
 pub use tls::{TlsAcceptor, TlsStream};
 pub use transport::{PeerAddr, Stream, Transport};
