@@ -3,9 +3,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Closed, Config, Event, Input, Role, Scratch, SendError};
-use crate::deflate::DeflateParams;
-use crate::wire::{CloseCode, Message, MessageKind, PreparedMessage, SharedFrame};
+use super::assembler::{Assembler, Data, Place};
+use super::closing::Closing;
+use super::decoder::{Decoder, Part};
+use super::encoder::Encoder;
+use super::frame_log::{self, Direction};
+use super::keepalive::{Due, Keepalive};
+use super::rate::ControlRate;
+use super::{Closed, Config, Event, Input, Piece, Role, Scratch, SendError};
+use crate::deflate::{Compressor, Decompressor, DeflateParams};
+use crate::wire::{CloseCode, CloseFrame, Message, MessageKind, Opcode, PreparedMessage, ProtocolError, SharedFrame};
 
 /// Where a connection stands in its life [RFC 6455 §7].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,14 +50,71 @@ pub enum Teardown {
 ///
 /// Feed it what was read ([`receive`](Self::receive)), ask it to send, write out what it appends to `out`, and call
 /// [`handle_timeout`](Self::handle_timeout) when [`next_timeout`](Self::next_timeout) has come.
+///
+/// An idle one owns nothing but itself: what is in flight, and what is rare, lives behind pointers.
 #[derive(Debug)]
-pub struct Connection {}
+pub struct Connection {
+    role: Role,
+    config: Arc<Config>,
+    deflate: Option<DeflateParams>,
+    decoder: Decoder,
+    assembler: Assembler,
+    /// The payload of a control frame that has only partly arrived.
+    control: Option<Box<SplitControl>>,
+    control_rate: ControlRate,
+    /// Since when a frame or a message is unfinished.
+    unfinished_since: Option<Instant>,
+    keepalive: Keepalive,
+    encoder: Encoder,
+    /// `None` while the connection is open.
+    closing: Option<Box<Closing>>,
+}
+
+#[derive(Debug)]
+struct SplitControl {
+    payload: [u8; MAX_CONTROL_LEN],
+    len: usize,
+}
+
+/// A control frame's payload is at most this long [RFC 6455 §5.5].
+const MAX_CONTROL_LEN: usize = 125;
+
+/// How far one step through the input has come.
+enum Step<'i> {
+    /// To something for the application.
+    Found(Found<'i>),
+    /// Past something that is nobody's business.
+    Passed,
+    /// To the input's end.
+    Starved,
+}
+
+/// What an event is made of.
+enum Found<'i> {
+    Data(Data<'i>),
+    Control(Opcode, Place<'i>),
+}
 
 impl Connection {
     /// A connection whose opening handshake just ended at `now`, having agreed on `deflate`.
     pub fn new(role: Role, config: Arc<Config>, deflate: Option<DeflateParams>, now: Instant) -> Self {
-        todo!()
+        let (compressor, decompressor) = deflate.map(|agreed| codecs(role, agreed, &config)).unzip();
+        Self {
+            role,
+            config,
+            deflate,
+            decoder: Decoder::new(role, deflate.is_some()),
+            assembler: Assembler::new(decompressor),
+            control: None,
+            control_rate: ControlRate::new(now),
+            unfinished_since: None,
+            keepalive: Keepalive::new(now),
+            encoder: Encoder::new(role, compressor),
+            closing: None,
+        }
     }
+
+    // What the peer says.
 
     /// Decodes the next event; `None` when the input is used up, and whatever it began is kept.
     ///
@@ -63,8 +127,203 @@ impl Connection {
         out: &mut Vec<u8>,
         now: Instant,
     ) -> Option<Event<'e>> {
-        todo!()
+        if input.is_empty() {
+            return None;
+        }
+        self.keepalive.heard(now);
+        let found = loop {
+            if self.is_deaf() {
+                input.take(usize::MAX);
+                return None;
+            }
+            let step = self.step(input, scratch, now);
+            if self.unfinished_since.is_some() && !self.decoder.is_unfinished() {
+                self.unfinished_since = None;
+            }
+            match step {
+                Ok(Step::Found(found)) => break found,
+                Ok(Step::Passed) => {}
+                Ok(Step::Starved) => {
+                    if self.decoder.is_unfinished() {
+                        self.unfinished_since.get_or_insert(now);
+                    }
+                    return None;
+                }
+                Err(error) => return Some(self.fail(error, out, now)),
+            }
+        };
+        match self.event(found, scratch, out, now) {
+            Ok(event) => Some(event),
+            Err(error) => Some(self.fail(error, out, now)),
+        }
     }
+
+    /// Takes the next frame, or the next part of one that arrives in parts.
+    #[inline]
+    fn step<'i>(
+        &mut self,
+        input: &mut Input<'i>,
+        scratch: &mut Scratch,
+        now: Instant,
+    ) -> Result<Step<'i>, ProtocolError> {
+        if self.decoder.is_in_frame() {
+            return self.rest_of_frame(input, scratch);
+        }
+        let Some(header) = self.decoder.header(input)? else { return Ok(Step::Starved) };
+        frame_log::frame(self.role, Direction::Received, &header);
+
+        if header.opcode.is_control() {
+            match header.opcode {
+                Opcode::Close if header.payload_len == 1 => return Err(ProtocolError::CloseTooShort),
+                Opcode::Close => {}
+                _ => self.control_rate.take(now, &self.config)?,
+            }
+            let part = self.decoder.begin(&header, input);
+            return self.control(part, scratch);
+        }
+        if self.closing.is_some() {
+            self.decoder.begin(&header, input);
+            return Ok(Step::Passed);
+        }
+        self.assembler.admit(&header, &self.config)?;
+        let part = self.decoder.begin(&header, input);
+        if header.opcode != Opcode::Continuation {
+            if part.fin && part.ends {
+                let data = self.assembler.whole(&header, part.payload, scratch, &self.config)?;
+                return Ok(Step::Found(Found::Data(data)));
+            }
+            self.assembler.begin(&header);
+        }
+        self.data(part, scratch)
+    }
+
+    fn rest_of_frame<'i>(&mut self, input: &mut Input<'i>, scratch: &mut Scratch) -> Result<Step<'i>, ProtocolError> {
+        if input.is_empty() {
+            return Ok(Step::Starved);
+        }
+        match self.decoder.resume(input) {
+            Some(part) if part.opcode.is_control() => self.control(part, scratch),
+            Some(part) => self.data(part, scratch),
+            None => Ok(Step::Starved),
+        }
+    }
+
+    fn data<'i>(&mut self, part: Part<'i>, scratch: &mut Scratch) -> Result<Step<'i>, ProtocolError> {
+        // While we wait for the answer to our Close, data is only passed over.
+        Ok(match self.assembler.add(part, scratch, &self.config)? {
+            Some(data) => Step::Found(Found::Data(data)),
+            None => Step::Passed,
+        })
+    }
+
+    fn control<'i>(&mut self, part: Part<'i>, scratch: &mut Scratch) -> Result<Step<'i>, ProtocolError> {
+        let Part { opcode, payload, ends, .. } = part;
+        let place = if ends && self.control.is_none() {
+            Place::Input(payload)
+        } else {
+            let split = self.control.get_or_insert_with(|| Box::new(SplitControl::EMPTY));
+            split.append(payload);
+            if !ends {
+                if opcode == Opcode::Close {
+                    CloseFrame::check_prefix(split.payload())?;
+                }
+                return Ok(Step::Passed);
+            }
+            scratch.clear();
+            scratch.bytes.extend_from_slice(split.payload());
+            self.control = None;
+            Place::Scratch
+        };
+        if self.closing.is_some() && opcode != Opcode::Close {
+            // After our Close no pong is sent [RFC 6455 §5.5.1], and no pong is waited for.
+            return Ok(Step::Passed);
+        }
+        Ok(Step::Found(Found::Control(opcode, place)))
+    }
+
+    /// Makes the event, and answers what the protocol answers by itself.
+    #[inline]
+    fn event<'e>(
+        &mut self,
+        found: Found<'e>,
+        scratch: &'e Scratch,
+        out: &mut Vec<u8>,
+        now: Instant,
+    ) -> Result<Event<'e>, ProtocolError> {
+        Ok(match found {
+            Found::Data(Data::Message(MessageKind::Text, place)) => {
+                let text = simdutf8::basic::from_utf8(place.bytes(scratch)).map_err(|_| ProtocolError::InvalidUtf8)?;
+                Event::Message(Message::Text(text))
+            }
+            Found::Data(Data::Message(MessageKind::Binary, place)) => {
+                Event::Message(Message::Binary(place.bytes(scratch)))
+            }
+            Found::Data(Data::Piece { kind, place, first, last }) => {
+                Event::Piece(Piece { kind, data: place.bytes(scratch), first, last })
+            }
+            Found::Control(Opcode::Ping, place) => {
+                let payload = place.bytes(scratch);
+                self.encoder.control(Opcode::Pong, payload, out);
+                Event::Ping(payload)
+            }
+            Found::Control(Opcode::Close, place) => {
+                let frame = CloseFrame::decode(place.bytes(scratch))?;
+                self.receive_close(&frame, out, now);
+                Event::Close(frame)
+            }
+            Found::Control(_, place) => {
+                let payload = place.bytes(scratch);
+                Event::Pong { payload, rtt: self.keepalive.ponged(payload, now) }
+            }
+        })
+    }
+
+    /// Answers the peer's Close with the same code, or takes it as the answer to ours [RFC 6455 §5.5.1].
+    #[cold]
+    fn receive_close(&mut self, frame: &CloseFrame<'_>, out: &mut Vec<u8>, now: Instant) {
+        if self.closing.is_none() {
+            self.write_close(&CloseFrame { reason: "", ..*frame }, out);
+            self.begin_closing(Closing::by_peer(now, &self.config));
+        }
+        if let Some(closing) = &mut self.closing {
+            closing.receive(frame, now, &self.config);
+        }
+    }
+
+    /// Fails the connection: tells the peer by a Close, unless one was sent, and hears nothing more
+    /// [RFC 6455 §7.1.7].
+    #[cold]
+    fn fail(&mut self, error: ProtocolError, out: &mut Vec<u8>, now: Instant) -> Event<'static> {
+        frame_log::failure(self.role, error);
+        if self.closing.is_none() {
+            let rule = error.rule();
+            self.write_close(&CloseFrame { code: rule.close_code, reason: rule.sentence }, out);
+            self.begin_closing(Closing::by_peer(now, &self.config));
+        }
+        if let Some(closing) = &mut self.closing {
+            closing.fail(error);
+        }
+        Event::Error(error)
+    }
+
+    fn write_close(&self, frame: &CloseFrame<'_>, out: &mut Vec<u8>) {
+        let mut payload = Vec::with_capacity(MAX_CONTROL_LEN);
+        frame.encode(&mut payload);
+        self.encoder.control(Opcode::Close, &payload, out);
+    }
+
+    /// From here on no message is sent or delivered, so nothing is kept for one.
+    fn begin_closing(&mut self, closing: Closing) {
+        self.assembler.discard();
+        self.encoder.discard();
+        self.closing = Some(Box::new(closing));
+    }
+
+    fn is_deaf(&self) -> bool {
+        self.closing.as_ref().is_some_and(|closing| closing.is_deaf())
+    }
+
+    // What the application says.
 
     /// Appends a message to `out`: compressed if that was agreed and is worth it, in frames of at most
     /// [`Config::fragment_size`].
@@ -72,7 +331,9 @@ impl Connection {
     /// # Errors
     /// If the connection is closing, or a message sent in pieces is unfinished.
     pub fn send<'m>(&mut self, message: impl Into<Message<'m>>, out: &mut Vec<u8>) -> Result<(), SendError> {
-        todo!()
+        self.check_open()?;
+        let message = message.into();
+        self.encoder.message(message.kind(), message.payload(), &self.config, out)
     }
 
     /// Appends the next piece of a message that is sent as it comes into being; `last` ends it. Pings, pongs and a Close
@@ -88,7 +349,8 @@ impl Connection {
         last: bool,
         out: &mut Vec<u8>,
     ) -> Result<(), SendError> {
-        todo!()
+        self.check_open()?;
+        self.encoder.piece(kind, data, last, &self.config, out)
     }
 
     /// Sends a message that many connections share. A server gets the frame back, for its caller to queue by reference
@@ -101,7 +363,8 @@ impl Connection {
         message: &PreparedMessage,
         out: &mut Vec<u8>,
     ) -> Result<Option<SharedFrame>, SendError> {
-        todo!()
+        self.check_open()?;
+        self.encoder.prepared(message, &self.config, out)
     }
 
     /// Appends a ping; the pong that answers it carries the round-trip time.
@@ -109,7 +372,9 @@ impl Connection {
     /// # Errors
     /// If the connection is closing, or the payload is longer than 125 bytes.
     pub fn ping(&mut self, payload: &[u8], out: &mut Vec<u8>, now: Instant) -> Result<(), SendError> {
-        todo!()
+        self.send_control(Opcode::Ping, payload, out)?;
+        self.keepalive.pinged(payload, now);
+        Ok(())
     }
 
     /// Appends a pong that nobody asked for: a one-way heartbeat [RFC 6455 §5.5.3].
@@ -117,7 +382,16 @@ impl Connection {
     /// # Errors
     /// If the connection is closing, or the payload is longer than 125 bytes.
     pub fn pong(&mut self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), SendError> {
-        todo!()
+        self.send_control(Opcode::Pong, payload, out)
+    }
+
+    fn send_control(&self, opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) -> Result<(), SendError> {
+        self.check_open()?;
+        if payload.len() > MAX_CONTROL_LEN {
+            return Err(SendError::PayloadTooLong(payload.len()));
+        }
+        self.encoder.control(opcode, payload, out);
+        Ok(())
     }
 
     /// Appends a Close and gives the peer [`Config::close_timeout`] to answer; until then what it sends is discarded.
@@ -126,47 +400,126 @@ impl Connection {
     /// # Errors
     /// If a Close was already sent, the code may not be sent, or the reason is longer than 123 bytes.
     pub fn close(&mut self, code: CloseCode, reason: &str, out: &mut Vec<u8>, now: Instant) -> Result<(), SendError> {
-        todo!()
+        self.check_open()?;
+        let is_empty = code == CloseCode::NO_STATUS && reason.is_empty();
+        if !code.is_sendable() && !is_empty {
+            return Err(SendError::InvalidCloseCode(code));
+        }
+        if reason.len() > CloseFrame::MAX_REASON_LEN {
+            return Err(SendError::ReasonTooLong(reason.len()));
+        }
+        self.write_close(&CloseFrame { code, reason }, out);
+        self.begin_closing(Closing::by_us(now, &self.config));
+        Ok(())
     }
+
+    #[inline]
+    fn check_open(&self) -> Result<(), SendError> {
+        match self.state() {
+            State::Open => Ok(()),
+            State::Closing { .. } => Err(SendError::Closing),
+            State::Closed => Err(SendError::Closed),
+        }
+    }
+
+    // What time and the transport say.
 
     /// Takes note that the peer's stream has ended.
     pub fn end_of_stream(&mut self) {
-        todo!()
+        if self.closing.is_none() {
+            self.begin_closing(Closing::by_end_of_stream());
+        }
+        if let Some(closing) = &mut self.closing {
+            closing.end_of_stream();
+        }
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is due. The moment may move with every call; being early is harmless.
     pub fn next_timeout(&self) -> Option<Instant> {
-        todo!()
+        match &self.closing {
+            Some(closing) => closing.deadline(),
+            None => [self.message_deadline(), self.keepalive.next_timeout(&self.config)].into_iter().flatten().min(),
+        }
     }
 
     /// Does what is due at `now`: pings a silent peer, fails one that stays silent or never finishes a message, and gives
     /// up on one that does not let go.
     pub fn handle_timeout(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<Event<'static>> {
-        todo!()
+        if let Some(closing) = &mut self.closing {
+            closing.handle_timeout(now);
+            return None;
+        }
+        if self.message_deadline().is_some_and(|deadline| deadline <= now) {
+            return Some(self.fail(ProtocolError::MessageTimeout, out, now));
+        }
+        match self.keepalive.due(now, &self.config) {
+            Due::Nothing => None,
+            Due::Ping => {
+                let payload = self.keepalive.next_payload();
+                self.encoder.control(Opcode::Ping, &payload, out);
+                self.keepalive.pinged(&payload, now);
+                None
+            }
+            Due::GiveUp => Some(self.fail(ProtocolError::KeepaliveTimeout, out, now)),
+        }
     }
 
+    fn message_deadline(&self) -> Option<Instant> {
+        self.unfinished_since?.checked_add(self.config.message_timeout)
+    }
+
+    // What is known.
+
     /// Where the connection stands.
+    #[inline]
     pub fn state(&self) -> State {
-        todo!()
+        self.closing.as_ref().map_or(State::Open, |closing| closing.state())
     }
 
     /// What the transport is to do now.
+    #[inline]
     pub fn teardown(&self) -> Teardown {
-        todo!()
+        self.closing.as_ref().map_or(Teardown::KeepOpen, |closing| closing.teardown(self.role))
     }
 
     /// How the connection ended, or would if the stream broke now.
     pub fn closed(&self) -> Closed {
-        todo!()
+        self.closing.as_ref().map_or_else(|| Closing::by_end_of_stream().closed(), |closing| closing.closed())
     }
 
     /// The latest measured time between a ping and its pong.
     pub fn round_trip_time(&self) -> Option<Duration> {
-        todo!()
+        self.keepalive.round_trip_time()
     }
 
     /// What was agreed about compression.
     pub fn deflate(&self) -> Option<DeflateParams> {
-        todo!()
+        self.deflate
+    }
+}
+
+/// The two halves of the compression agreed on, each with the window of the role that sends.
+fn codecs(role: Role, agreed: DeflateParams, config: &Config) -> (Box<Compressor>, Box<Decompressor>) {
+    let server = (agreed.server_max_window_bits, !agreed.server_no_context_takeover);
+    let client = (agreed.client_max_window_bits, !agreed.client_no_context_takeover);
+    let (ours, theirs) = match role {
+        Role::Client => (client, server),
+        Role::Server => (server, client),
+    };
+    let compressor = Compressor::new(ours.0, ours.1, &config.deflate);
+    let decompressor = Decompressor::new(theirs.0, theirs.1);
+    (Box::new(compressor), Box::new(decompressor))
+}
+
+impl SplitControl {
+    const EMPTY: Self = Self { payload: [0; MAX_CONTROL_LEN], len: 0 };
+
+    fn append(&mut self, part: &[u8]) {
+        self.payload[self.len..self.len + part.len()].copy_from_slice(part);
+        self.len += part.len();
+    }
+
+    fn payload(&self) -> &[u8] {
+        &self.payload[..self.len]
     }
 }

@@ -34,17 +34,26 @@ impl<'i> Input<'i> {
     }
 }
 
+/// How much memory a [`Scratch`] keeps from one message to the next, in bytes.
+const KEPT: usize = 1 << 20;
+
 /// Room for messages that do not stand whole in the input: those in several frames or reads, and compressed ones.
 ///
 /// One serves all connections of a loop, each in its turn, and keeps its memory between them up to a limit.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    bytes: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
 }
 
 impl Scratch {
     /// Room that owns no memory yet.
     pub const fn new() -> Self {
         Self { bytes: Vec::new() }
+    }
+
+    /// Makes room for the next message, and lets go of what an unusually large one has left.
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(KEPT);
     }
 }

@@ -17,10 +17,17 @@
 //! messages are put together that do not stand whole in the input), never from the connection: a handler can answer
 //! while it reads.
 
+mod assembler;
+mod closing;
 mod config;
 mod connection;
+mod decoder;
+mod encoder;
 mod event;
+mod frame_log;
 mod input;
+mod keepalive;
+mod rate;
 
 pub use config::{Config, Delivery, Role};
 pub use connection::{Connection, State, Teardown};

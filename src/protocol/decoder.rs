@@ -1,0 +1,173 @@
+//! Frames out of bytes: headers judged against the role and the frames before, payloads unmasked in place.
+//!
+//! Each byte of a header is held against all of its rules before the next byte is, so that a broken frame is the same
+//! error however the network cuts it.
+
+use super::{Input, Role};
+use crate::wire::{FrameHeader, MaskingKey, Opcode, ProtocolError, apply_mask};
+
+const MASK: u8 = 0x80;
+const RSV1: u8 = 0x40;
+const RSV2: u8 = 0x20;
+const RSV3: u8 = 0x10;
+
+/// The frame-level state of what the peer sends.
+#[derive(Debug)]
+pub(super) struct Decoder {
+    /// The role of this end: the peer's frames obey the rules of the other.
+    role: Role,
+    /// Whether RSV1 has a meaning here: "compressed".
+    compression: bool,
+    /// Whether a data message is unfinished, so that only a continuation may follow.
+    in_message: bool,
+    /// The beginning of a header whose end has not arrived.
+    header: [u8; FrameHeader::MAX_LEN],
+    header_len: u8,
+    /// The frame whose payload is arriving.
+    frame: Option<Frame>,
+}
+
+/// A frame whose payload has not all arrived.
+#[derive(Clone, Copy, Debug)]
+struct Frame {
+    opcode: Opcode,
+    fin: bool,
+    /// Advanced to the next byte of payload.
+    key: Option<MaskingKey>,
+    missing: u64,
+}
+
+/// The payload of a frame, or as much of it as has arrived, unmasked.
+#[derive(Debug)]
+pub(super) struct Part<'i> {
+    pub(super) opcode: Opcode,
+    pub(super) fin: bool,
+    pub(super) payload: &'i mut [u8],
+    /// Whether the frame ends with it.
+    pub(super) ends: bool,
+}
+
+impl Decoder {
+    pub(super) const fn new(role: Role, compression: bool) -> Self {
+        Self { role, compression, in_message: false, header: [0; FrameHeader::MAX_LEN], header_len: 0, frame: None }
+    }
+
+    /// Whether a frame or a message has begun and not ended.
+    pub(super) const fn is_unfinished(&self) -> bool {
+        self.in_message || self.frame.is_some() || self.header_len > 0
+    }
+
+    /// Whether the header has been read of a frame whose payload has not: [`resume`](Self::resume) comes next.
+    pub(super) const fn is_in_frame(&self) -> bool {
+        self.frame.is_some()
+    }
+
+    /// Reads the next frame's header, or `None` while it is incomplete: then all of the input is taken.
+    #[inline]
+    pub(super) fn header(&mut self, input: &mut Input<'_>) -> Result<Option<FrameHeader>, ProtocolError> {
+        if self.header_len > 0 {
+            return self.rest_of_header(input);
+        }
+        if let Some((header, len)) = self.judge(input.remaining())? {
+            input.take(len);
+            return Ok(Some(self.accept(header)));
+        }
+        let start = input.take(FrameHeader::MAX_LEN);
+        self.header[..start.len()].copy_from_slice(start);
+        self.header_len = start.len() as u8;
+        Ok(None)
+    }
+
+    #[cold]
+    fn rest_of_header(&mut self, input: &mut Input<'_>) -> Result<Option<FrameHeader>, ProtocolError> {
+        let had = usize::from(self.header_len);
+        let more = input.remaining().len().min(FrameHeader::MAX_LEN - had);
+        self.header[had..had + more].copy_from_slice(&input.remaining()[..more]);
+        if let Some((header, len)) = self.judge(&self.header[..had + more])? {
+            input.take(len - had);
+            self.header_len = 0;
+            return Ok(Some(self.accept(header)));
+        }
+        input.take(more);
+        self.header_len = (had + more) as u8;
+        Ok(None)
+    }
+
+    /// Decodes a header and holds it against the rules.
+    #[inline]
+    fn judge(&self, bytes: &[u8]) -> Result<Option<(FrameHeader, usize)>, ProtocolError> {
+        let [first, rest @ ..] = bytes else { return Ok(None) };
+        FrameHeader::decode(&[*first])?;
+        self.judge_first_byte(*first)?;
+        if let [second, ..] = rest {
+            match (self.role, second & MASK != 0) {
+                (Role::Server, false) => return Err(ProtocolError::MaskMissing),
+                (Role::Client, true) => return Err(ProtocolError::MaskForbidden),
+                (Role::Server, true) | (Role::Client, false) => {}
+            }
+        }
+        FrameHeader::decode(bytes)
+    }
+
+    #[inline]
+    fn judge_first_byte(&self, first: u8) -> Result<(), ProtocolError> {
+        let Some(opcode) = Opcode::from_bits(first) else { return Ok(()) };
+        if first & (RSV1 | RSV2 | RSV3) != 0 {
+            self.judge_reserved_bits(first, opcode)?;
+        }
+        match opcode {
+            Opcode::Continuation if !self.in_message => Err(ProtocolError::ContinuationUnexpected),
+            Opcode::Text | Opcode::Binary if self.in_message => Err(ProtocolError::ContinuationExpected(opcode)),
+            _ => Ok(()),
+        }
+    }
+
+    fn judge_reserved_bits(&self, first: u8, opcode: Opcode) -> Result<(), ProtocolError> {
+        for (number, bit) in [(1, RSV1), (2, RSV2), (3, RSV3)] {
+            let has_meaning = number == 1 && self.compression;
+            if first & bit != 0 && !has_meaning {
+                return Err(ProtocolError::ReservedBit(number));
+            }
+        }
+        match opcode {
+            Opcode::Text | Opcode::Binary => Ok(()),
+            _ => Err(ProtocolError::CompressedOutOfPlace(opcode)),
+        }
+    }
+
+    #[inline]
+    fn accept(&mut self, header: FrameHeader) -> FrameHeader {
+        if !header.opcode.is_control() {
+            self.in_message = !header.fin;
+        }
+        header
+    }
+
+    /// Takes the payload that follows `header`, or as much of it as there is.
+    #[inline]
+    pub(super) fn begin<'i>(&mut self, header: &FrameHeader, input: &mut Input<'i>) -> Part<'i> {
+        let frame =
+            Frame { opcode: header.opcode, fin: header.fin, key: header.masking_key, missing: header.payload_len };
+        self.payload(frame, input)
+    }
+
+    /// Takes more of the payload of the frame that is arriving; `None` if no frame is.
+    pub(super) fn resume<'i>(&mut self, input: &mut Input<'i>) -> Option<Part<'i>> {
+        let frame = self.frame.take()?;
+        Some(self.payload(frame, input))
+    }
+
+    #[inline]
+    fn payload<'i>(&mut self, frame: Frame, input: &mut Input<'i>) -> Part<'i> {
+        let payload = input.take(usize::try_from(frame.missing).unwrap_or(usize::MAX));
+        if let Some(key) = frame.key {
+            apply_mask(payload, key);
+        }
+        let missing = frame.missing - payload.len() as u64;
+        if missing > 0 {
+            let key = frame.key.map(|key| key.advanced(payload.len() as u64));
+            self.frame = Some(Frame { key, missing, ..frame });
+        }
+        Part { opcode: frame.opcode, fin: frame.fin, payload, ends: missing == 0 }
+    }
+}
