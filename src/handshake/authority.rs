@@ -1,7 +1,10 @@
-//! `host:port` as it stands in Host, in an origin and in an address [RFC 3986 §3.2].
+//! `user:password@host:port`, or a part of it, as it stands in Host, in an origin and in an address [RFC 3986 §3.2].
 
 use std::fmt;
 use std::net::Ipv6Addr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 
 /// A host and perhaps a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +98,53 @@ fn is_name(host: &str) -> bool {
         }
     }
     true
+}
+
+/// A name and a password from an address; nothing prints them.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) struct Credentials {
+    pub(super) user: Vec<u8>,
+    pub(super) password: Vec<u8>,
+}
+
+impl Credentials {
+    /// Takes `user:password@` off the front of an authority.
+    ///
+    /// `None` if a `%` is not followed by two hexadecimal digits, or the name has a colon, which Basic credentials
+    /// cannot say [RFC 7617 §2].
+    pub(super) fn split(authority: &str) -> Option<(Option<Self>, &str)> {
+        let Some((userinfo, authority)) = authority.rsplit_once('@') else { return Some((None, authority)) };
+        let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
+        let credentials = Self { user: percent_decode(user)?, password: percent_decode(password)? };
+        (!credentials.user.contains(&b':')).then_some((Some(credentials), authority))
+    }
+
+    /// The value of Authorization or Proxy-Authorization [RFC 7617 §2].
+    pub(super) fn basic(&self) -> String {
+        let both = [&self.user[..], b":", &self.password[..]].concat();
+        format!("Basic {}", STANDARD.encode(both))
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credentials")
+    }
+}
+
+/// The bytes that `text` stands for, `%` and two digits being one; `None` if the digits are missing.
+pub(super) fn percent_decode(text: &str) -> Option<Vec<u8>> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        decoded.push(if byte == b'%' {
+            let mut digit = || char::from(bytes.next()?).to_digit(16);
+            (digit()? * 16 + digit()?) as u8
+        } else {
+            byte
+        });
+    }
+    Some(decoded)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@
 //!      └───────────────────┴──────────────┴─▶ Rejection ─▶ Response (4xx, 5xx, then close)
 //! ```
 
+mod answer;
 mod authority;
 mod client;
 mod error;

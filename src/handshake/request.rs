@@ -103,7 +103,7 @@ impl Request {
 }
 
 /// The start line and the fields of a whole head, of a request or of an answer.
-pub(super) fn split_head<'a>(head: &'a [u8], limits: &HeadLimits) -> Result<(&'a str, Fields), HeadFault> {
+pub(super) fn split_head<'a>(head: &'a [u8], limits: &HeadLimits) -> Result<(&'a [u8], Fields), HeadFault> {
     let mut scan = HeadScan::new(*limits);
     if scan.push(head)? != Some(head.len()) {
         return Err(HeadFault::Incomplete);
@@ -111,12 +111,12 @@ pub(super) fn split_head<'a>(head: &'a [u8], limits: &HeadLimits) -> Result<(&'a
     let head = head.strip_prefix(b"\r\n").unwrap_or(head);
     let end = head.iter().position(|&byte| byte == b'\r').ok_or(HeadFault::Incomplete)?;
     let (line, fields) = head.split_at(end);
-    let line = std::str::from_utf8(line).map_err(|_| HeadFault::StartLine)?;
     Ok((line, Fields::parse(&fields[2..], scan.fields())?))
 }
 
 /// The method, the target and whether the version is HTTP/1.0 [RFC 9112 §3].
-fn request_line(line: &str) -> Result<(&str, &str, bool), Rejection> {
+fn request_line(line: &[u8]) -> Result<(&str, &str, bool), Rejection> {
+    let line = std::str::from_utf8(line).map_err(|_| HeadFault::StartLine)?;
     let mut parts = line.split(' ');
     let (Some(method), Some(target), Some(version), None) = (parts.next(), parts.next(), parts.next(), parts.next())
     else {

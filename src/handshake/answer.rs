@@ -1,0 +1,64 @@
+//! Reading what a server or a proxy answers: a status and fields, interim answers passed over [RFC 9112 §4].
+
+use super::request::split_head;
+use super::{Fields, HeadFault, HeadLimits, HeadReader};
+
+/// The head of an answer.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) is_http11: bool,
+    pub(super) fields: Fields,
+}
+
+/// Collects answers' heads until the final one, a 101 or anything from 200 on.
+#[derive(Debug)]
+pub(super) struct AnswerReader {
+    limits: HeadLimits,
+    head: HeadReader,
+}
+
+impl AnswerReader {
+    pub(super) fn new(limits: HeadLimits) -> Self {
+        Self { limits, head: HeadReader::new(limits) }
+    }
+
+    /// Takes the next piece. `Some((answer, n))`: `n` bytes of it belonged to the head, what follows is the body.
+    pub(super) fn push(&mut self, piece: &[u8]) -> Result<Option<(Answer, usize)>, HeadFault> {
+        let mut used = 0;
+        loop {
+            let end = self.head.push_raw(&piece[used..])?;
+            // Whoever says something else first, such as an SSH server, may never send a blank line.
+            let start = self.head.bytes();
+            if !start.iter().zip(b"HTTP/").all(|(byte, expected)| byte == expected) {
+                return Err(HeadFault::StartLine);
+            }
+            let Some(end) = end else { return Ok(None) };
+            used += end;
+            let answer = Answer::parse(start, &self.limits)?;
+            if answer.status == 101 || answer.status >= 200 {
+                return Ok(Some((answer, used)));
+            }
+            // The cap is on all heads together, or interim answers without end would get around it.
+            self.limits.head -= start.len();
+            self.head = HeadReader::new(self.limits);
+        }
+    }
+}
+
+impl Answer {
+    fn parse(head: &[u8], limits: &HeadLimits) -> Result<Self, HeadFault> {
+        let (line, fields) = split_head(head, limits)?;
+        // HTTP/1.1 101 Switching Protocols
+        let (is_http11, status) = match line {
+            [b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor @ b'0'..=b'1', b' ', rest @ ..] => (*minor == b'1', rest),
+            _ => return Err(HeadFault::StartLine),
+        };
+        let (digits, rest) = status.split_first_chunk::<3>().ok_or(HeadFault::StartLine)?;
+        if !digits.iter().all(u8::is_ascii_digit) || digits[0] == b'0' || !matches!(rest, [] | [b' ', ..]) {
+            return Err(HeadFault::StartLine);
+        }
+        let status = digits.iter().fold(0, |status, digit| status * 10 + u16::from(digit - b'0'));
+        Ok(Self { status, is_http11, fields })
+    }
+}
