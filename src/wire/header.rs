@@ -27,6 +27,10 @@ const MASK: u8 = 0x80;
 /// A control frame's payload is at most this long [RFC 6455 §5.5].
 const MAX_CONTROL_LEN: u8 = 125;
 
+/// What stands in place of a length that follows in 16 bits, and in 64 [RFC 6455 §5.2].
+const LEN_IN_16_BITS: u8 = 126;
+const LEN_IN_64_BITS: u8 = 127;
+
 /// A frame's header, decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameHeader {
@@ -77,7 +81,7 @@ impl FrameHeader {
         }
 
         let (payload_len, rest) = match short_len {
-            126 => {
+            LEN_IN_16_BITS => {
                 let Some((len, rest)) = rest.split_first_chunk::<2>() else { return Ok(None) };
                 let len = u64::from(u16::from_be_bytes(*len));
                 if len < 126 {
@@ -85,13 +89,13 @@ impl FrameHeader {
                 }
                 (len, rest)
             }
-            127 => {
+            LEN_IN_64_BITS => {
                 if rest.first().is_some_and(|byte| byte & 0x80 != 0) {
                     return Err(ProtocolError::LengthTopBit);
                 }
                 let Some((len, rest)) = rest.split_first_chunk::<8>() else { return Ok(None) };
                 let len = u64::from_be_bytes(*len);
-                if len <= u64::from(u16::MAX) {
+                if u16::try_from(len).is_ok() {
                     return Err(ProtocolError::LengthNotMinimal(len));
                 }
                 (len, rest)
@@ -132,10 +136,10 @@ impl FrameHeader {
             len @ 0..=125 => out.extend_from_slice(&[first, mask | len as u8]),
             len @ 126..=0xFFFF => {
                 let [high, low] = (len as u16).to_be_bytes();
-                out.extend_from_slice(&[first, mask | 126, high, low]);
+                out.extend_from_slice(&[first, mask | LEN_IN_16_BITS, high, low]);
             }
             len => {
-                out.extend_from_slice(&[first, mask | 127]);
+                out.extend_from_slice(&[first, mask | LEN_IN_64_BITS]);
                 out.extend_from_slice(&len.to_be_bytes());
             }
         }

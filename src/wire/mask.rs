@@ -1,6 +1,6 @@
-//! Masking: every byte a client sends is XORed with a key that travels with it [RFC 6455 §5.3].
+//! Masking: every byte a client sends is combined by XOR with a key that travels with it [RFC 6455 §5.3].
 
-/// The four bytes that a frame's payload is XORed with.
+/// The four bytes that a frame's payload is combined with by XOR.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MaskingKey(pub [u8; 4]);
 
@@ -9,9 +9,7 @@ impl MaskingKey {
     #[must_use]
     #[inline]
     pub const fn advanced(self, offset: u64) -> Self {
-        let mut key = self.0;
-        key.rotate_left((offset % 4) as usize);
-        Self(key)
+        Self(u32::from_be_bytes(self.0).rotate_left(8 * (offset % 4) as u32).to_be_bytes())
     }
 }
 
