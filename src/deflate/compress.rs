@@ -1,30 +1,172 @@
-//! Deflating messages: one codec shared by all connections of a thread, and a small history for each.
+//! Deflating messages: one codec per window size shared by all connections of a thread, and a small history for each.
+//!
+//! A deflate stream of its own would cost every connection 380 KB. Here a message is compressed by whatever codec the
+//! thread has, after the connection's last few kilobytes have been given to it as a dictionary. The peer's inflater,
+//! which keeps its whole window, cannot tell the difference: every distance still points into what it has seen.
 
-use super::DeflateConfig;
+use std::cell::RefCell;
+use std::fmt;
+
+use zlib_rs::{Deflate, DeflateFlush};
+
+use super::history::{History, Mark};
+use super::{BLOCK_LEN, DeflateConfig, SPARE_CODECS, TAIL};
 use crate::wire::{PreparedMessage, SharedFrame};
 
+/// The smallest window that the codec compresses with.
+///
+/// It never reaches back further than its window less 262 bytes, which is 250 here: so what it makes also suits a
+/// receiver with the smallest window of all, the 256 bytes of 8 bits.
+const MIN_CODEC_BITS: u8 = 9;
+
+/// The most history that any window can hold.
+const MAX_HISTORY: usize = 1 << 15;
+
 /// Compresses one connection's messages.
-#[derive(Debug)]
 pub struct Compressor {
-    bits: u8,
+    window_bits: u8,
+    level: i32,
+    takeover: bool,
+    history: History,
+    /// The codec of a message whose last piece has not come.
+    unfinished: Option<Box<Codec>>,
 }
 
 impl Compressor {
     /// A compressor for an agreed window of `window_bits` (8–15) that, with `takeover`, refers to earlier messages.
     pub fn new(window_bits: u8, takeover: bool, config: &DeflateConfig) -> Self {
-        let _ = (takeover, config);
-        Self { bits: window_bits }
+        let window_bits = window_bits.clamp(8, 15);
+        let history = if takeover { config.history.min(MAX_HISTORY).min(1 << window_bits) } else { 0 };
+        Self {
+            window_bits,
+            level: config.level.clamp(0, 9),
+            takeover,
+            history: History::new(history),
+            unfinished: None,
+        }
     }
 
     /// Compresses the next piece of a message and appends to `out`; a whole message is one piece with `last`.
+    ///
+    /// Every piece comes out completely, so that a receiver who takes messages in pieces sees it at once. It is never
+    /// empty.
     pub fn compress(&mut self, piece: &[u8], last: bool, out: &mut Vec<u8>) {
-        let _ = (self.bits, piece, last, out);
-        todo!()
+        let mut codec = self.unfinished.take().map_or_else(|| self.prepare_codec(), |codec| *codec);
+        let start = out.len();
+        codec.deflate(piece, out);
+        self.history.push(piece);
+        if !last {
+            if out.len() == start {
+                // An empty piece right after another: an empty stored block, so that the frame has a payload.
+                out.push(0);
+                out.extend_from_slice(&TAIL);
+            }
+            self.unfinished = Some(Box::new(codec));
+            return;
+        }
+        if out[start..].ends_with(&TAIL) {
+            out.truncate(out.len() - TAIL.len());
+        } else {
+            // Nothing came out, since nothing went in: the header of an empty stored block [RFC 7692 §7.2.3.6].
+            out.push(0);
+        }
+        codec.mark = if self.takeover { self.history.mark() } else { Mark::NONE };
+        codec.give_back();
     }
 
-    /// The frame of `message` compressed once for every receiver with this window, recorded in this one's history.
+    /// The frame of `message`, compressed without reference to anything before it: once, for all receivers whose
+    /// window has this size.
+    ///
+    /// The payload is recorded here as if it had been compressed for this connection alone.
     pub fn compress_shared(&mut self, message: &PreparedMessage) -> SharedFrame {
-        let _ = message;
-        todo!()
+        let bits = self.window_bits.max(MIN_CODEC_BITS);
+        let frame = message.compressed_frame(bits, |payload| {
+            let mut out = Vec::new();
+            Self { history: History::new(0), unfinished: None, takeover: false, ..*self }
+                .compress(payload, true, &mut out);
+            out
+        });
+        self.history.push(message.payload());
+        frame
+    }
+
+    /// A codec that knows this connection's history and nothing else.
+    fn prepare_codec(&self) -> Codec {
+        let mut codec = Codec::take(self.window_bits.max(MIN_CODEC_BITS), self.level);
+        if self.takeover && codec.mark == self.history.mark() {
+            // It compressed our last message and none since: its window is our history, and more of it.
+            return codec;
+        }
+        codec.deflate.reset();
+        for part in self.history.parts() {
+            if !part.is_empty() {
+                // Fails only in the middle of a stream. Without the dictionary the message is longer, not wrong.
+                let _ = codec.deflate.set_dictionary(part);
+            }
+        }
+        codec
+    }
+}
+
+impl fmt::Debug for Compressor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Compressor")
+            .field("window_bits", &self.window_bits)
+            .field("takeover", &self.takeover)
+            .field("history", &self.history.len())
+            .finish_non_exhaustive()
+    }
+}
+
+struct Codec {
+    deflate: Deflate,
+    bits: u8,
+    level: i32,
+    mark: Mark,
+}
+
+thread_local! {
+    /// The codecs that are not in the middle of a message; the last used last.
+    static POOL: RefCell<Vec<Codec>> = const { RefCell::new(Vec::new()) };
+    /// What a codec writes into: output is copied once, and a message's buffer grows by what there is.
+    static BLOCK: RefCell<Box<[u8]>> = RefCell::new(vec![0; BLOCK_LEN].into());
+}
+
+impl Codec {
+    fn take(bits: u8, level: i32) -> Self {
+        POOL.with_borrow_mut(|pool| {
+            let at = pool.iter().rposition(|codec| codec.bits == bits && codec.level == level)?;
+            Some(pool.remove(at))
+        })
+        .unwrap_or_else(|| Self { deflate: Deflate::new(level, false, bits), bits, level, mark: Mark::NONE })
+    }
+
+    fn give_back(self) {
+        POOL.with_borrow_mut(|pool| {
+            let spares = pool.iter().filter(|codec| codec.bits == self.bits && codec.level == self.level).count();
+            if spares < SPARE_CODECS {
+                pool.push(self);
+            }
+        });
+    }
+
+    /// Compresses `input` to its end and flushes, so that the output ends with [`TAIL`]; it is empty if there has been
+    /// no input since the last flush.
+    fn deflate(&mut self, mut input: &[u8], out: &mut Vec<u8>) {
+        BLOCK.with_borrow_mut(|block| {
+            loop {
+                let (read, written) = (self.deflate.total_in(), self.deflate.total_out());
+                let Ok(_) = self.deflate.compress(input, block, DeflateFlush::SyncFlush) else {
+                    unreachable!("a raw deflate stream takes any input until it is finished");
+                };
+                let read = (self.deflate.total_in() - read) as usize;
+                let written = (self.deflate.total_out() - written) as usize;
+                out.extend_from_slice(&block[..written]);
+                input = &input[read..];
+                if input.is_empty() && written < block.len() {
+                    return;
+                }
+            }
+        });
     }
 }

@@ -1,20 +1,40 @@
 //! The last bytes of earlier messages: what a connection keeps of its context between them.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The most recent bytes of a stream, at most `limit`, in memory that grows with what arrived.
 pub(super) struct History {
     bytes: VecDeque<u8>,
     limit: usize,
+    mark: Mark,
+}
+
+/// Names one state of one history: a codec that bears it has read exactly what that history was told, to the last
+/// byte, and may go on without being told again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mark {
+    /// Unique in the process, from 1; 0 marks no history.
+    history: u64,
+    /// How often something was pushed.
+    version: u64,
+}
+
+impl Mark {
+    /// Borne by a codec whose window belongs to no history.
+    pub(super) const NONE: Self = Self { history: 0, version: 0 };
 }
 
 impl History {
-    pub(super) const fn new(limit: usize) -> Self {
-        Self { bytes: VecDeque::new(), limit }
+    pub(super) fn new(limit: usize) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let mark = Mark { history: NEXT.fetch_add(1, Ordering::Relaxed), version: 0 };
+        Self { bytes: VecDeque::new(), limit, mark }
     }
 
     /// Appends `bytes` and forgets the oldest beyond the limit.
     pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.mark.version += 1;
         let bytes = &bytes[bytes.len().saturating_sub(self.limit)..];
         let len = self.bytes.len() + bytes.len();
         if len > self.limit {
@@ -34,8 +54,14 @@ impl History {
         self.bytes.len()
     }
 
+    /// The state that the last push led to.
+    pub(super) const fn mark(&self) -> Mark {
+        self.mark
+    }
+
     /// Forgets everything and frees the memory.
     pub(super) fn clear(&mut self) {
+        self.mark.version += 1;
         self.bytes = VecDeque::new();
     }
 

@@ -16,3 +16,9 @@ pub use params::{DeflateConfig, DeflateOffer, DeflateParams, ParamError};
 /// What a message's deflate data ends with and the wire leaves out: the length and its complement of an empty stored
 /// block [RFC 7692 §7.2.1].
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
+
+/// How much a codec writes at a time, in bytes.
+const BLOCK_LEN: usize = 16 * 1024;
+
+/// How many idle codecs of a kind a thread keeps. One does for whole messages; messages in pieces may overlap.
+const SPARE_CODECS: usize = 4;
