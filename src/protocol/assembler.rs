@@ -127,7 +127,7 @@ impl Assembler {
     /// Takes more of the message that has begun.
     pub(super) fn add<'i>(
         &mut self,
-        part: Part<'i>,
+        part: &Part<'i>,
         scratch: &mut Scratch,
         config: &Config,
     ) -> Result<Option<Data<'i>>, ProtocolError> {

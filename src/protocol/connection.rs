@@ -90,6 +90,7 @@ enum Step<'i> {
 }
 
 /// What an event is made of.
+#[derive(Clone, Copy)]
 enum Found<'i> {
     Data(Data<'i>),
     Control(Opcode, Place<'i>),
@@ -179,7 +180,7 @@ impl Connection {
                 _ => self.control_rate.take(now, &self.config)?,
             }
             let part = self.decoder.begin(&header, input);
-            return self.control(part, scratch);
+            return self.control(&part, scratch);
         }
         if self.closing.is_some() {
             self.decoder.begin(&header, input);
@@ -194,7 +195,7 @@ impl Connection {
             }
             self.assembler.begin(&header);
         }
-        self.data(part, scratch)
+        self.data(&part, scratch)
     }
 
     fn rest_of_frame<'i>(&mut self, input: &mut Input<'i>, scratch: &mut Scratch) -> Result<Step<'i>, ProtocolError> {
@@ -202,13 +203,13 @@ impl Connection {
             return Ok(Step::Starved);
         }
         match self.decoder.resume(input) {
-            Some(part) if part.opcode.is_control() => self.control(part, scratch),
-            Some(part) => self.data(part, scratch),
+            Some(part) if part.opcode.is_control() => self.control(&part, scratch),
+            Some(part) => self.data(&part, scratch),
             None => Ok(Step::Starved),
         }
     }
 
-    fn data<'i>(&mut self, part: Part<'i>, scratch: &mut Scratch) -> Result<Step<'i>, ProtocolError> {
+    fn data<'i>(&mut self, part: &Part<'i>, scratch: &mut Scratch) -> Result<Step<'i>, ProtocolError> {
         // While we wait for the answer to our Close, data is only passed over.
         Ok(match self.assembler.add(part, scratch, &self.config)? {
             Some(data) => Step::Found(Found::Data(data)),
@@ -216,8 +217,8 @@ impl Connection {
         })
     }
 
-    fn control<'i>(&mut self, part: Part<'i>, scratch: &mut Scratch) -> Result<Step<'i>, ProtocolError> {
-        let Part { opcode, payload, ends, .. } = part;
+    fn control<'i>(&mut self, part: &Part<'i>, scratch: &mut Scratch) -> Result<Step<'i>, ProtocolError> {
+        let Part { opcode, payload, ends, .. } = *part;
         let place = if ends && self.control.is_none() {
             Place::Input(payload)
         } else {

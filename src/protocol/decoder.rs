@@ -42,7 +42,7 @@ struct Frame {
 pub(super) struct Part<'i> {
     pub(super) opcode: Opcode,
     pub(super) fin: bool,
-    pub(super) payload: &'i mut [u8],
+    pub(super) payload: &'i [u8],
     /// Whether the frame ends with it.
     pub(super) ends: bool,
 }
