@@ -47,7 +47,7 @@ pub enum Rejection {
     Method(String),
     /// An upgrade over HTTP/1.0.
     UpgradeOverHttp10,
-    /// No Upgrade: a plain request where only WebSockets are.
+    /// No Upgrade: a plain request where a handshake is expected.
     UpgradeMissing,
     /// Upgrade, but not to `websocket`.
     UpgradeOther(String),

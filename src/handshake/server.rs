@@ -85,7 +85,7 @@ impl UpgradeRequest {
         }
         let protocols = protocols_of(fields)?;
         let offers = offers_of(fields)?;
-        Ok(Self { version, protocols, offers, request })
+        Ok(Self { request, version, protocols, offers })
     }
 
     /// The path, as it was sent (percent-encoded).
