@@ -1,23 +1,63 @@
 //! The loop: a poll, its listeners, signals and mailbox, around the sessions.
+//!
+//! ```text
+//! turn:  poll ─▶ listeners ─▶ each ready connection ─▶ mailbox ─▶ left-over work, timers, drain ─▶ flush
+//! ```
 
+use std::fmt;
 use std::io;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use super::{Application, ListenAddr, ListenConfig, NetConfig, Remote, Sessions};
+use mio::event::Event;
+use mio::{Events, Poll, Token, Waker};
+
+use super::listener::{Accepted, Listener};
+use super::mailbox::{Mail, Mailbox};
+use super::signals::{Signal, Signals};
+use super::{Application, ConnectionId, ListenAddr, ListenConfig, NetConfig, Readiness, Remote, Sessions};
+
+/// Tokens that no connection has: the slot is out of range.
+const WAKER: Token = ConnectionId::new(0, u32::MAX, ConnectionId::MAX_SLOTS).token();
+const SIGNALS: Token = ConnectionId::new(0, u32::MAX - 1, ConnectionId::MAX_SLOTS).token();
+
+fn listener_token(index: usize) -> Token {
+    ConnectionId::new(0, index as u32, ConnectionId::MAX_SLOTS).token()
+}
 
 /// One thread's event loop, serving one application.
-#[derive(Debug)]
 pub struct EventLoop<A: Application> {
-    remote: Remote<A::Task>,
+    poll: Poll,
+    events: Events,
+    listeners: Vec<Listener>,
+    signals: Option<Signals>,
+    mailbox: Mailbox<A::Task>,
+    sessions: Sessions,
+    config: NetConfig,
 }
 
 impl<A: Application> EventLoop<A> {
+    /// Readiness taken from the poll at once.
+    const EVENTS: usize = 1024;
+
     /// A loop that listens nowhere yet.
     ///
     /// # Errors
     /// The system gives no poll.
     pub fn new(config: NetConfig) -> io::Result<Self> {
-        todo!()
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        let registry = poll.registry().try_clone()?;
+        let sessions = Sessions::new(config.clone(), Some(registry), Some(Arc::clone(&waker)), Instant::now());
+        Ok(Self {
+            poll,
+            events: Events::with_capacity(Self::EVENTS),
+            listeners: Vec::new(),
+            signals: None,
+            mailbox: Mailbox::new(waker),
+            sessions,
+            config,
+        })
     }
 
     /// Listens at one more address and says which it became.
@@ -25,7 +65,11 @@ impl<A: Application> EventLoop<A> {
     /// # Errors
     /// The address is in use, or may not be used.
     pub fn listen(&mut self, config: ListenConfig) -> io::Result<ListenAddr> {
-        todo!()
+        let mut listener = Listener::bind(config)?;
+        listener.register(self.poll.registry(), listener_token(self.listeners.len()))?;
+        let addr = listener.addr().clone();
+        self.listeners.push(listener);
+        Ok(addr)
     }
 
     /// Has this loop take the process's SIGTERM and SIGINT (drain; a second one ends the process at once with status 1)
@@ -34,17 +78,21 @@ impl<A: Application> EventLoop<A> {
     /// # Errors
     /// The system refuses.
     pub fn handle_signals(&mut self) -> io::Result<()> {
-        todo!()
+        if self.signals.is_none() {
+            self.signals = Some(Signals::new(self.poll.registry(), SIGNALS)?);
+        }
+        Ok(())
     }
 
     /// The way in from other threads.
     pub fn remote(&self) -> Remote<A::Task> {
-        self.remote.clone()
+        self.mailbox.remote()
     }
 
     /// The sessions, to dial or to set timers before the loop runs.
     pub fn sessions(&mut self) -> &mut Sessions {
-        todo!()
+        self.sessions.now = Instant::now();
+        &mut self.sessions
     }
 
     /// Runs until a shutdown has come to its end.
@@ -62,6 +110,132 @@ impl<A: Application> EventLoop<A> {
     /// # Errors
     /// The poll itself fails.
     pub fn turn(&mut self, app: &mut A, timeout: Option<Duration>) -> io::Result<bool> {
-        todo!()
+        let timeout = self.time_to_wait(timeout);
+        if let Err(error) = self.poll.poll(&mut self.events, timeout) {
+            if error.kind() != io::ErrorKind::Interrupted {
+                return Err(error);
+            }
+            self.events.clear();
+        }
+        let now = Instant::now();
+        let mut signalled = false;
+        for event in &self.events {
+            match event.token() {
+                WAKER => {}
+                SIGNALS => signalled = true,
+                token if ConnectionId::from_token(token).slot() == ConnectionId::MAX_SLOTS => {
+                    let index = ConnectionId::from_token(token).generation() as usize;
+                    if let Some(listener) = self.listeners.get_mut(index) {
+                        listener.ready = true;
+                    }
+                }
+                token => self.sessions.ready(app, ConnectionId::from_token(token), readiness(event), now),
+            }
+        }
+        if signalled {
+            self.take_signals(app);
+        }
+        self.take_mail(app);
+        self.sessions.tick(app, now);
+        // After those that are here already: newcomers must not push them out.
+        self.accept(app, now);
+        self.sessions.flush(app);
+        if self.sessions.is_draining() {
+            // Closes the sockets and removes the files.
+            self.listeners.clear();
+        }
+        Ok(!self.sessions.is_finished())
+    }
+
+    fn time_to_wait(&self, timeout: Option<Duration>) -> Option<Duration> {
+        if self.mailbox.is_waiting() || self.listeners.iter().any(|listener| listener.ready && listener.retry.is_none())
+        {
+            return Some(Duration::ZERO);
+        }
+        let retries = self.listeners.iter().filter_map(|listener| listener.retry);
+        let due = retries.chain(self.sessions.next_deadline()).min();
+        let until_due = due.map(|due| due.saturating_duration_since(Instant::now()));
+        [timeout, until_due].into_iter().flatten().min()
+    }
+
+    fn accept(&mut self, app: &mut A, now: Instant) {
+        for listener in &mut self.listeners {
+            if listener.retry.is_some_and(|retry| retry <= now) {
+                listener.retry = None;
+            }
+            if !listener.ready || listener.retry.is_some() {
+                continue;
+            }
+            for _ in 0..self.config.accept_batch.max(1) {
+                match listener.accept() {
+                    Accepted::Connection(transport, peer) => {
+                        if let Err(error) = self.sessions.accept(transport, peer.clone()) {
+                            log::info!("{peer}: dropped: {error}");
+                        }
+                    }
+                    Accepted::None => {
+                        listener.ready = false;
+                        break;
+                    }
+                    Accepted::Skipped(error) => log::debug!("{}: cannot accept: {error}", listener.addr()),
+                    Accepted::Exhausted(error) => {
+                        log::error!("{}: cannot accept for now: {error}", listener.addr());
+                        listener.retry = Some(now + self.config.accept_retry);
+                        self.sessions.guard(None, "accept_failed", |sessions| app.accept_failed(sessions, &error));
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    fn take_mail(&mut self, app: &mut A) {
+        for _ in 0..self.config.task_batch.max(1) {
+            match self.mailbox.take() {
+                Some(Mail::Task(task)) => {
+                    self.sessions.guard(None, "task", |sessions| app.task(sessions, task));
+                }
+                Some(Mail::Shutdown(within)) => self.sessions.shutdown(within),
+                None => break,
+            }
+        }
+    }
+
+    fn take_signals(&mut self, app: &mut A) {
+        let Some(signals) = &mut self.signals else { return };
+        for signal in signals.take() {
+            match signal {
+                Signal::Terminate if self.sessions.is_draining() => {
+                    log::warn!("a second signal: ending at once");
+                    // The listeners' files would stay behind.
+                    self.listeners.clear();
+                    std::process::exit(1);
+                }
+                Signal::Terminate => {
+                    log::info!("a signal: draining; a second one ends at once");
+                    self.sessions.shutdown(self.config.drain_timeout);
+                }
+                Signal::Reload => {
+                    self.sessions.guard(None, "reload", |sessions| app.reload(sessions));
+                }
+            }
+        }
+    }
+}
+
+impl<A: Application> fmt::Debug for EventLoop<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventLoop")
+            .field("listeners", &self.listeners)
+            .field("connections", &self.sessions.len())
+            .finish_non_exhaustive()
+    }
+}
+
+fn readiness(event: &Event) -> Readiness {
+    Readiness {
+        readable: event.is_readable() || event.is_error(),
+        writable: event.is_writable() || event.is_error() || event.is_write_closed(),
+        read_closed: event.is_read_closed() || event.is_error(),
     }
 }

@@ -11,14 +11,23 @@
 //!                                                                    └─▶ one vectored write per socket and turn
 //! ```
 
+mod admission;
 mod application;
 mod config;
 mod dial;
+mod drain;
+mod drive;
 mod event_loop;
 mod id;
 mod listener;
 mod mailbox;
+mod opening;
+mod outbox;
+mod session;
 mod sessions;
+mod signals;
+mod slab;
+mod timers;
 mod tls;
 mod transport;
 

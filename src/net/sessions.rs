@@ -1,15 +1,27 @@
-//! All connections of a loop: everything but the poll itself.
+//! All connections of a loop, as the application sees them: what it may ask and what it may do.
+//!
+//! How they are driven stands in `drive` (readiness, input, output, timers), `opening` (handshakes) and `drain`.
 
 use std::any::Any;
+use std::collections::VecDeque;
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::{Registry, Waker};
 
-use super::{Application, ConnectionId, DialRequest, NetConfig, PeerAddr, Transport};
-use crate::handshake::{Agreed, UpgradeRequest};
-use crate::protocol;
+use super::admission::{Admission, Refused};
+use super::dial::Dial;
+use super::drain::Drain;
+use super::mailbox::Notifier;
+use super::outbox::{BufferPool, Outbox};
+use super::session::{Dialing, Head, Origin, Phase, Session};
+use super::slab::GenerationSlab;
+use super::timers::{TimerKey, Wheel};
+use super::{ConnectionId, DialError, DialRequest, NetConfig, OverflowPolicy, PeerAddr, Stream, Transport};
+use crate::handshake::{Agreed, HeadReader, Rejection, Response, UpgradeRequest};
+use crate::protocol::{self, Closed, Connection, Scratch};
 use crate::wire::{CloseCode, Message, MessageKind, PreparedMessage};
 
 /// What became of something sent.
@@ -36,12 +48,34 @@ pub enum SendError {
     Protocol(protocol::SendError),
 }
 
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotOpen => f.write_str("the connection is not open: it is gone, or its handshake is not done"),
+            Self::Overflow => f.write_str("the connection had too much waiting to be sent and was closed"),
+            Self::Protocol(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for SendError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Protocol(error) => Some(error),
+            Self::NotOpen | Self::Overflow => None,
+        }
+    }
+}
+
+impl From<protocol::SendError> for SendError {
+    fn from(error: protocol::SendError) -> Self {
+        Self::Protocol(error)
+    }
+}
+
 /// A timer of the application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct TimerId {
-    pub(crate) index: u32,
-    pub(crate) serial: u32,
-}
+pub struct TimerId(TimerKey);
 
 /// Which directions of a stream became ready, as the poll says; it may err on the side of too much.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,14 +90,85 @@ pub struct Readiness {
 }
 
 /// All connections of one loop, in either role, with their timers and what they have to send.
+///
+/// Nothing that an application calls here calls back: what follows from it (`closed`, `writable`) comes after the
+/// application has returned to the loop.
 #[derive(Debug)]
-pub struct Sessions {}
+pub struct Sessions {
+    pub(super) config: NetConfig,
+    pub(super) slab: GenerationSlab<Session>,
+    pub(super) admission: Admission,
+    /// Connections that were refused at once and are being told so.
+    pub(super) refused: usize,
+    pub(super) wheel: Wheel<Timer>,
+    /// Timers that are due and wait for their turn.
+    pub(super) due: VecDeque<(TimerKey, Timer)>,
+    /// Those with something to send, each once.
+    pub(super) dirty: Vec<ConnectionId>,
+    /// Those that go on with the next turn without waiting for readiness, each once.
+    pub(super) requeued: VecDeque<ConnectionId>,
+    /// Ends that the application has not heard of yet.
+    pub(super) reports: VecDeque<(ConnectionId, Report)>,
+    pub(super) pool: BufferPool,
+    /// What every read goes into.
+    pub(super) receive: Vec<u8>,
+    pub(super) scratch: Scratch,
+    pub(super) registry: Option<Registry>,
+    pub(super) notifier: Notifier,
+    pub(super) drain: Option<Drain>,
+    pub(super) now: Instant,
+}
+
+/// What a timer of the wheel is for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Timer {
+    Session(ConnectionId),
+    Application(u64),
+}
+
+/// How a connection ended.
+#[derive(Debug)]
+pub(super) enum Report {
+    Closed(Closed),
+    DialFailed(DialError),
+}
 
 impl Sessions {
+    /// Refused connections that are told so at the same time; more are just dropped.
+    const MAX_REFUSED: usize = 64;
+
     /// Sessions at `now`, without a connection. `registry` and `waker` are absent where nothing polls, as in a
     /// simulation; dialling needs both.
-    pub fn new(config: NetConfig, registry: Option<Registry>, waker: Option<Arc<Waker>>, now: Instant) -> Self {
-        todo!()
+    pub fn new(mut config: NetConfig, registry: Option<Registry>, waker: Option<Arc<Waker>>, now: Instant) -> Self {
+        // With nothing of these, nothing would ever move.
+        for limit in [
+            &mut config.receive_buffer,
+            &mut config.high_water_mark,
+            &mut config.turn_bytes,
+            &mut config.turn_events,
+            &mut config.drain_batch,
+        ] {
+            *limit = (*limit).max(1);
+        }
+        config.max_connections = config.max_connections.min(ConnectionId::MAX_SLOTS - Self::MAX_REFUSED);
+        Self {
+            slab: GenerationSlab::new(config.loop_index),
+            admission: Admission::default(),
+            refused: 0,
+            wheel: Wheel::new(now),
+            due: VecDeque::new(),
+            dirty: Vec::new(),
+            requeued: VecDeque::new(),
+            reports: VecDeque::new(),
+            pool: BufferPool::default(),
+            receive: vec![0; config.receive_buffer],
+            scratch: Scratch::new(),
+            registry,
+            notifier: Notifier::new(waker),
+            drain: None,
+            now,
+            config,
+        }
     }
 
     /// Queues a message.
@@ -71,7 +176,10 @@ impl Sessions {
     /// # Errors
     /// If the connection is not open, was closed for having too much waiting, or is in the middle of a streamed message.
     pub fn send<'m>(&mut self, id: ConnectionId, message: impl Into<Message<'m>>) -> Result<Sent, SendError> {
-        todo!()
+        let message = message.into();
+        self.write(id, message.payload().len(), |connection, outbox, pool, _| {
+            connection.send(message, outbox.tail(pool))
+        })
     }
 
     /// Queues a message that was encoded once for many.
@@ -79,13 +187,18 @@ impl Sessions {
     /// # Errors
     /// As [`send`](Self::send).
     pub fn send_prepared(&mut self, id: ConnectionId, message: &PreparedMessage) -> Result<Sent, SendError> {
-        todo!()
+        self.write(id, message.payload().len(), |connection, outbox, pool, _| {
+            if let Some(frame) = connection.send_prepared(message, outbox.tail(pool))? {
+                outbox.push_shared(frame, pool);
+            }
+            Ok(())
+        })
     }
 
     /// Queues the next piece of a message; `last` ends it. Pieces become frames of one fragmented message.
     ///
     /// # Errors
-    /// As [`send`](Self::send).
+    /// As [`send`](Self::send), and a piece of the other kind than the first.
     pub fn send_piece(
         &mut self,
         id: ConnectionId,
@@ -93,15 +206,20 @@ impl Sessions {
         piece: &[u8],
         last: bool,
     ) -> Result<Sent, SendError> {
-        todo!()
+        self.write(id, piece.len(), |connection, outbox, pool, _| {
+            connection.send_piece(kind, piece, last, outbox.tail(pool))
+        })
     }
 
-    /// Queues a ping with at most 125 bytes.
+    /// Queues a ping with at most 125 bytes; the pong that answers it carries the round-trip time.
     ///
     /// # Errors
     /// As [`send`](Self::send), and a payload too long.
     pub fn ping(&mut self, id: ConnectionId, payload: &[u8]) -> Result<Sent, SendError> {
-        todo!()
+        let sent = self
+            .write(id, payload.len(), |connection, outbox, pool, now| connection.ping(payload, outbox.tail(pool), now));
+        self.rearm(id);
+        sent
     }
 
     /// Queues an unsolicited pong with at most 125 bytes.
@@ -109,7 +227,7 @@ impl Sessions {
     /// # Errors
     /// As [`ping`](Self::ping).
     pub fn pong(&mut self, id: ConnectionId, payload: &[u8]) -> Result<Sent, SendError> {
-        todo!()
+        self.write(id, payload.len(), |connection, outbox, pool, _| connection.pong(payload, outbox.tail(pool)))
     }
 
     /// Starts the closing handshake. Messages that are queued still leave; `closed` follows when the peer has answered or
@@ -118,102 +236,178 @@ impl Sessions {
     /// # Errors
     /// If the connection is not open or already closing, the code may not be sent, or the reason is over 123 bytes.
     pub fn close(&mut self, id: ConnectionId, code: CloseCode, reason: &str) -> Result<(), SendError> {
-        todo!()
+        let session = self.slab.get_mut(id).ok_or(SendError::NotOpen)?;
+        let Phase::Open(connection) = &mut session.phase else { return Err(SendError::NotOpen) };
+        connection.close(code, reason, session.outbox.tail(&mut self.pool), self.now)?;
+        self.mark_dirty(id);
+        self.rearm(id);
+        Ok(())
     }
 
     /// Ends a connection at once, in whatever phase, and forgets what was queued. `closed` or `dial_failed` follows.
     /// Whether there was such a connection.
     pub fn abort(&mut self, id: ConnectionId) -> bool {
-        todo!()
+        let is_there = self.slab.get(id).is_some_and(|session| !matches!(session.phase, Phase::Gone));
+        if is_there {
+            self.lose(id, DialError::Cancelled);
+        }
+        is_there
     }
 
     /// Dials; `opened` or `dial_failed` follows, never before this returns.
     pub fn dial(&mut self, request: DialRequest) -> ConnectionId {
-        todo!()
+        let deadline = self.now.checked_add(request.timeout).unwrap_or_else(|| self.now + Duration::from_secs(86_400));
+        let dialing = Dialing { dial: Dial::new(request, self.now), deadline, wait: None };
+        let id = self.slab.insert(Session::new(None, Phase::Dialing(Box::new(dialing)), PeerAddr::Unknown));
+        if self.drain.is_some() || self.slab.len() > self.config.max_connections {
+            self.lose(id, DialError::Cancelled);
+        } else {
+            self.requeue(id);
+            self.rearm(id);
+        }
+        id
     }
 
-    /// Takes a stream that a peer has opened and serves it.
+    /// Takes a stream that a peer has opened and serves it. One over a cap is answered 503 if that is possible.
     ///
     /// # Errors
-    /// The stream could not be registered, or a limit on connections is reached and nothing could be answered.
+    /// The stream could not be registered, or a cap is reached and it was dropped.
     pub fn accept(&mut self, transport: Transport, peer: PeerAddr) -> io::Result<ConnectionId> {
-        todo!()
+        let admitted = match self.drain {
+            Some(_) => Err(Refused::Draining),
+            None => self.admission.admit(&self.config, self.slab.len(), &peer),
+        };
+        let is_tls = transport.handshaking();
+        if let Err(refused) = admitted {
+            log::info!("{peer}: refused with 503: {refused}");
+            // Over TLS an answer would cost the handshake that the cap is there to save.
+            if is_tls || self.refused >= Self::MAX_REFUSED {
+                return Err(io::Error::other(refused.to_string()));
+            }
+        }
+        transport.set_nodelay();
+        let phase = if is_tls { Phase::Secure(self.now + self.config.tls_timeout) } else { self.new_head() };
+        let id = self.slab.insert(Session::new(Some(transport), phase, peer));
+        let Some(session) = self.slab.get_mut(id) else { unreachable!("it was just inserted") };
+        match admitted {
+            Ok(()) => (session.flags.counted, session.flags.half_open) = (true, true),
+            Err(_) => {
+                session.flags.refused = true;
+                self.refused += 1;
+            }
+        }
+        if let (Some(registry), Some(transport)) = (&self.registry, &mut session.transport)
+            && let Err(error) = transport.register(registry, id.token())
+        {
+            session.phase = Phase::Gone;
+            self.remove(id);
+            return Err(error);
+        }
+        if admitted.is_err() {
+            self.respond(id, &Rejection::unavailable(Some(Self::RETRY_AFTER)).response(), false);
+        }
+        self.rearm(id);
+        Ok(id)
     }
+
+    /// What a client that was turned away for lack of room is told to wait.
+    pub(super) const RETRY_AFTER: Duration = Duration::from_secs(5);
 
     /// Begins to drain, once: accepts nothing more, closes every connection with 1001 in batches, and ends the loop when
     /// none is left or `within` has passed.
     pub fn shutdown(&mut self, within: Duration) {
-        todo!()
+        if self.drain.is_none() {
+            self.drain = Some(Drain::new(self.now, within));
+        }
     }
 
     /// Whether the loop is draining.
     pub fn is_draining(&self) -> bool {
-        todo!()
+        self.drain.is_some()
     }
 
     /// Has the application's `timer` called with `key` after `after`, never early and up to one tick (20 ms) late.
     pub fn set_timer(&mut self, after: Duration, key: u64) -> TimerId {
-        todo!()
+        // A time that no clock will show is as good as never.
+        let deadline =
+            self.now.checked_add(after).unwrap_or_else(|| self.now + Duration::from_secs(100 * 365 * 86_400));
+        TimerId(self.wheel.insert(deadline, Timer::Application(key)))
     }
 
     /// Cancels a timer; whether it was still to come.
     pub fn cancel_timer(&mut self, timer: TimerId) -> bool {
-        todo!()
+        if self.wheel.cancel(timer.0).is_some() {
+            return true;
+        }
+        let waiting = self.due.iter().position(|(key, _)| *key == timer.0);
+        waiting.is_some_and(|at| self.due.remove(at).is_some())
     }
 
     /// Bytes that wait to be sent to `id`; 0 if there is no such connection.
     pub fn buffered_amount(&self, id: ConnectionId) -> usize {
-        todo!()
+        self.slab.get(id).map_or(0, |session| session.outbox.len())
     }
 
     /// Who is at the other end.
     pub fn peer_addr(&self, id: ConnectionId) -> Option<&PeerAddr> {
-        todo!()
+        self.slab.get(id).map(|session| &session.peer)
     }
 
     /// The request that opened a connection of the server role, if [`NetConfig::keep_requests`] is on.
     pub fn request(&self, id: ConnectionId) -> Option<&UpgradeRequest> {
-        todo!()
+        match self.slab.get(id)?.origin.as_deref()? {
+            Origin::Request { request, .. } => request.as_ref(),
+            Origin::Agreed(_) => None,
+        }
     }
 
     /// What a connection of the client role agreed on with its server.
     pub fn agreed(&self, id: ConnectionId) -> Option<&Agreed> {
-        todo!()
+        match self.slab.get(id)?.origin.as_deref()? {
+            Origin::Agreed(agreed) => Some(agreed),
+            Origin::Request { .. } => None,
+        }
     }
 
     /// The subprotocol in use, in either role.
     pub fn protocol(&self, id: ConnectionId) -> Option<&str> {
-        todo!()
+        match self.slab.get(id)?.origin.as_deref()? {
+            Origin::Request { protocol, .. } => protocol.as_deref(),
+            Origin::Agreed(agreed) => agreed.protocol.as_deref(),
+        }
     }
 
     /// The protocol's state machine, to look at.
-    pub fn connection(&self, id: ConnectionId) -> Option<&protocol::Connection> {
-        todo!()
+    pub fn connection(&self, id: ConnectionId) -> Option<&Connection> {
+        match &self.slab.get(id)?.phase {
+            Phase::Open(connection) => Some(connection),
+            _ => None,
+        }
     }
 
     /// What the application keeps with a connection.
     pub fn data(&mut self, id: ConnectionId) -> Option<&mut (dyn Any + Send)> {
-        todo!()
+        self.slab.get_mut(id)?.data.as_deref_mut()
     }
 
     /// Keeps something with a connection until its `closed` has returned; gives back what was there.
     pub fn set_data(&mut self, id: ConnectionId, data: Box<dyn Any + Send>) -> Option<Box<dyn Any + Send>> {
-        todo!()
+        self.slab.get_mut(id).and_then(|session| session.data.replace(data))
     }
 
     /// Whether `id` names an open connection.
     pub fn is_open(&self, id: ConnectionId) -> bool {
-        todo!()
+        self.slab.get(id).is_some_and(Session::is_open)
     }
 
     /// The ids of all open connections.
     pub fn ids(&self) -> impl Iterator<Item = ConnectionId> + '_ {
-        std::iter::empty()
+        self.slab.iter().filter(|(_, session)| session.is_open()).map(|(id, _)| id)
     }
 
     /// How many connections there are, in whatever phase.
     pub fn len(&self) -> usize {
-        todo!()
+        self.slab.len()
     }
 
     /// Whether there is none.
@@ -223,34 +417,124 @@ impl Sessions {
 
     /// The time of this turn.
     pub fn now(&self) -> Instant {
-        todo!()
-    }
-}
-
-/// What the loop does with them.
-impl Sessions {
-    /// Handles what the poll said of one stream. An id that names nothing any more is no error.
-    pub fn ready<A: Application>(&mut self, app: &mut A, id: ConnectionId, readiness: Readiness, now: Instant) {
-        todo!()
+        self.now
     }
 
-    /// Does all that is due at `now` besides readiness: timers, connections that were over their budget, draining.
-    pub fn tick<A: Application>(&mut self, app: &mut A, now: Instant) {
-        todo!()
+    /// Checks a connection's room, has `write` append to its outbox, and says how full that is now.
+    fn write(
+        &mut self,
+        id: ConnectionId,
+        len: usize,
+        write: impl FnOnce(&mut Connection, &mut Outbox, &mut BufferPool, Instant) -> Result<(), protocol::SendError>,
+    ) -> Result<Sent, SendError> {
+        let session = self.slab.get_mut(id).ok_or(SendError::NotOpen)?;
+        let Phase::Open(connection) = &mut session.phase else { return Err(SendError::NotOpen) };
+        let waiting = session.outbox.len();
+        // A single message may be larger than the cap; a second one has to fit.
+        if waiting > 0 && waiting.saturating_add(len) > self.config.max_buffered {
+            return match self.config.overflow {
+                OverflowPolicy::Drop => Ok(Sent::Dropped),
+                OverflowPolicy::Close => {
+                    log::info!("{}: closed: {waiting} bytes wait to be sent and {len} more do not fit", session.peer);
+                    self.lose(id, DialError::Cancelled);
+                    Err(SendError::Overflow)
+                }
+            };
+        }
+        let written = write(connection, &mut session.outbox, &mut self.pool, self.now);
+        let is_full = session.outbox.len() >= self.config.high_water_mark;
+        session.flags.wants_writable |= is_full;
+        self.mark_dirty(id);
+        written?;
+        Ok(if is_full { Sent::Backpressure } else { Sent::Written })
     }
 
-    /// Ends a turn: one write for each connection that has something to send.
-    pub fn flush<A: Application>(&mut self, app: &mut A) {
-        todo!()
+    pub(super) fn new_head(&self) -> Phase {
+        let reader = HeadReader::new(self.config.head.clone());
+        Phase::Head(Box::new(Head { reader, deadline: self.now + self.config.head_timeout }))
     }
 
-    /// When [`tick`](Self::tick) is due at the latest; now, if work is left over.
-    pub fn next_deadline(&self) -> Option<Instant> {
-        todo!()
+    /// Queues a plain HTTP response and ends the connection behind it.
+    pub(super) fn respond(&mut self, id: ConnectionId, response: &Response, head_only: bool) {
+        let Some(session) = self.slab.get_mut(id) else { return };
+        session.outbox.tail(&mut self.pool).extend_from_slice(&response.encode(head_only));
+        session.end(self.now, self.config.linger, true, false);
+        self.mark_dirty(id);
+        self.rearm(id);
     }
 
-    /// Whether the drain has come to its end: nothing is left.
-    pub fn is_finished(&self) -> bool {
-        todo!()
+    pub(super) fn mark_dirty(&mut self, id: ConnectionId) {
+        if let Some(session) = self.slab.get_mut(id)
+            && !session.flags.dirty
+        {
+            session.flags.dirty = true;
+            self.dirty.push(id);
+        }
+    }
+
+    pub(super) fn requeue(&mut self, id: ConnectionId) {
+        if let Some(session) = self.slab.get_mut(id)
+            && !session.flags.queued
+        {
+            session.flags.queued = true;
+            self.requeued.push_back(id);
+        }
+    }
+
+    /// Makes sure that the wheel comes back to this connection no later than its deadline. Deadlines mostly move away,
+    /// and then nothing is done: the entry that comes up too early finds the new one.
+    pub(super) fn rearm(&mut self, id: ConnectionId) {
+        let Some(session) = self.slab.get_mut(id) else { return };
+        let Some(deadline) = session.deadline() else { return };
+        match session.timer {
+            Some((_, armed)) if armed <= deadline => return,
+            Some((key, _)) => drop(self.wheel.cancel(key)),
+            None => {}
+        }
+        session.timer = Some((self.wheel.insert(deadline, Timer::Session(id)), deadline));
+    }
+
+    /// The stream is broken or given up: closes it and has the application hear of it. `error` is what a connection that
+    /// was dialled failed with.
+    pub(super) fn lose(&mut self, id: ConnectionId, error: DialError) {
+        let Some(session) = self.slab.get_mut(id) else { return };
+        let report = match &mut session.phase {
+            Phase::Open(connection) => {
+                connection.end_of_stream();
+                Some(Report::Closed(connection.closed()))
+            }
+            Phase::Dialing(_) | Phase::Answer(_) => Some(Report::DialFailed(error)),
+            _ => None,
+        };
+        session.drop_stream(&mut self.pool);
+        self.report_or_remove(id, report);
+    }
+
+    /// The connection is over for the application; the stream is closed or on its way there.
+    pub(super) fn report_or_remove(&mut self, id: ConnectionId, report: Option<Report>) {
+        let Some(session) = self.slab.get_mut(id) else { return };
+        if let Some(report) = report {
+            session.flags.reporting = true;
+            self.reports.push_back((id, report));
+        } else if matches!(session.phase, Phase::Gone) && !session.flags.reporting {
+            self.remove(id);
+        }
+    }
+
+    pub(super) fn remove(&mut self, id: ConnectionId) {
+        let Some(mut session) = self.slab.remove(id) else { return };
+        session.drop_stream(&mut self.pool);
+        if let Some((key, _)) = session.timer {
+            self.wheel.cancel(key);
+        }
+        if session.flags.half_open {
+            self.admission.opened(&session.peer);
+        }
+        if session.flags.counted {
+            self.admission.gone(&session.peer);
+        }
+        if session.flags.refused {
+            self.refused -= 1;
+        }
     }
 }

@@ -1,0 +1,68 @@
+//! Going away gracefully: every connection is told 1001, in batches, and given time.
+
+use std::time::{Duration, Instant};
+
+use super::session::Phase;
+use super::{Application, ConnectionId, DialError, Sessions};
+use crate::handshake::Rejection;
+use crate::wire::CloseCode;
+
+/// A drain under way.
+#[derive(Debug)]
+pub(crate) struct Drain {
+    deadline: Instant,
+    /// Those still to be told; absent before the application knows.
+    left: Option<Vec<ConnectionId>>,
+}
+
+impl Drain {
+    pub(crate) fn new(now: Instant, within: Duration) -> Self {
+        // A time that no clock will show is a day.
+        let deadline = now.checked_add(within).unwrap_or_else(|| now + Duration::from_secs(86_400));
+        Self { deadline, left: None }
+    }
+
+    /// When there is something to do.
+    pub(crate) fn next(&self, now: Instant) -> Instant {
+        if self.left.as_ref().is_some_and(Vec::is_empty) { self.deadline } else { now }
+    }
+}
+
+impl Sessions {
+    /// The next step of a drain, if there is one under way.
+    pub(super) fn drain_step<A: Application>(&mut self, app: &mut A) {
+        let Some(drain) = &mut self.drain else { return };
+        let deadline = drain.deadline;
+        if drain.left.is_none() {
+            drain.left = Some(self.slab.iter().map(|(id, _)| id).collect());
+            log::info!("draining {} connections", self.slab.len());
+            self.guard(None, "draining", |sessions| app.draining(sessions));
+        }
+        if self.now >= deadline {
+            let left: Vec<_> = self.slab.iter().map(|(id, _)| id).collect();
+            if !left.is_empty() {
+                log::warn!("{} connections did not close in time and are dropped", left.len());
+            }
+            left.into_iter().for_each(|id| self.lose(id, DialError::Cancelled));
+            return;
+        }
+        for _ in 0..self.config.drain_batch {
+            let left = self.drain.as_mut().and_then(|drain| drain.left.as_mut());
+            let Some(id) = left.and_then(Vec::pop) else { return };
+            self.send_away(id);
+        }
+    }
+
+    fn send_away(&mut self, id: ConnectionId) {
+        let Some(session) = self.slab.get_mut(id) else { return };
+        match &session.phase {
+            Phase::Open(_) => {
+                // One that is closing already needs no telling.
+                let _ = self.close(id, CloseCode::GOING_AWAY, "");
+            }
+            Phase::Head(_) => self.respond(id, &Rejection::unavailable(Some(Self::RETRY_AFTER)).response(), false),
+            Phase::Dialing(_) | Phase::Answer(_) | Phase::Secure(_) => self.lose(id, DialError::Cancelled),
+            Phase::Deciding | Phase::Ending(_) | Phase::Gone => {}
+        }
+    }
+}

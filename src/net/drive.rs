@@ -1,0 +1,491 @@
+//! How sessions are driven: readiness in, bytes through, one write out, timers between.
+
+use std::io::{self, Read};
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use super::outbox::Flushed;
+use super::session::{Pending, Phase};
+use super::sessions::{Report, Timer};
+use super::{Application, ConnectionId, DialError, Readiness, Sessions, Stream, Transport};
+use crate::protocol::{Event, Input, Scratch, Teardown};
+use crate::wire::CloseCode;
+
+/// Timers handled per turn at most, so that a hundred thousand on one tick do not hold up everybody else.
+const TIMER_BATCH: usize = 4096;
+
+/// How much longer a connection's deadlines wait while its peer slowly takes what is queued for it.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What one connection may do in one turn.
+struct Budget {
+    bytes: usize,
+    events: usize,
+}
+
+/// Why decoding stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stop {
+    /// The input is used up.
+    Exhausted,
+    /// The outbox is full, or the turn's budget spent: the rest of the input waits.
+    Later,
+    /// The connection takes no input any more: the rest means nothing.
+    Over,
+}
+
+impl Sessions {
+    /// Handles what the poll said of one stream. An id that names nothing any more is no error.
+    pub fn ready<A: Application>(&mut self, app: &mut A, id: ConnectionId, readiness: Readiness, now: Instant) {
+        self.now = now;
+        let Some(session) = self.slab.get_mut(id) else { return };
+        session.flags.readable |= readiness.readable || readiness.read_closed;
+        session.flags.read_closed |= readiness.read_closed;
+        if readiness.writable && mem::take(&mut session.flags.blocked) {
+            self.mark_dirty(id);
+        }
+        self.drive(app, id);
+        self.settle(app);
+    }
+
+    /// Does all that is due at `now` besides readiness: connections that go on from the last turn, timers, draining.
+    pub fn tick<A: Application>(&mut self, app: &mut A, now: Instant) {
+        self.now = now;
+        for id in self.notifier.take() {
+            self.drive(app, id);
+        }
+        for _ in 0..self.requeued.len() {
+            let Some(id) = self.requeued.pop_front() else { break };
+            self.resume(app, id);
+        }
+        self.wheel.advance(now, &mut self.due);
+        for _ in 0..TIMER_BATCH {
+            match self.due.pop_front() {
+                Some((key, Timer::Session(id))) => {
+                    if let Some(session) = self.slab.get_mut(id)
+                        && session.timer.is_some_and(|(armed, _)| armed == key)
+                    {
+                        session.timer = None;
+                        self.timeout(app, id);
+                    }
+                }
+                Some((_, Timer::Application(key))) => {
+                    self.guard(None, "timer", |sessions| app.timer(sessions, key));
+                }
+                None => break,
+            }
+        }
+        self.drain_step(app);
+        self.settle(app);
+    }
+
+    /// Ends a turn: one write for each connection that has something to send.
+    pub fn flush<A: Application>(&mut self, app: &mut A) {
+        // What applications send on hearing of an end leaves with the same turn; an endless exchange of that does not
+        // hold up the loop.
+        for _ in 0..3 {
+            let mut dirty = mem::take(&mut self.dirty);
+            if dirty.is_empty() {
+                return;
+            }
+            for id in dirty.drain(..) {
+                if let Some(session) = self.slab.get_mut(id) {
+                    session.flags.dirty = false;
+                    self.flush_one(id);
+                }
+            }
+            if self.dirty.is_empty() {
+                // Keep the allocation.
+                self.dirty = dirty;
+            }
+            self.settle(app);
+        }
+    }
+
+    /// When [`tick`](Self::tick) is due at the latest; now, if work is left over.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        if !self.requeued.is_empty() || !self.due.is_empty() || !self.dirty.is_empty() || !self.reports.is_empty() {
+            return Some(self.now);
+        }
+        let drain = self.drain.as_ref().map(|drain| drain.next(self.now));
+        [self.wheel.next_deadline(), drain].into_iter().flatten().min()
+    }
+
+    /// Whether the drain has come to its end: nothing is left.
+    pub fn is_finished(&self) -> bool {
+        self.drain.is_some() && self.is_empty()
+    }
+
+    /// Calls the application. A panic there ends the connection it was about, and nothing else.
+    pub(super) fn guard<R>(
+        &mut self,
+        id: Option<ConnectionId>,
+        what: &str,
+        call: impl FnOnce(&mut Self) -> R,
+    ) -> Option<R> {
+        // What the sessions own is consistent at every call into them, and the call owns nothing else of theirs.
+        if let Ok(result) = catch_unwind(AssertUnwindSafe(|| call(self))) {
+            return Some(result);
+        }
+        match id {
+            Some(id) => {
+                log::error!("{}: the application panicked in `{what}`; the connection is closed", self.peer(id));
+                let _ = self.close(id, CloseCode::INTERNAL_ERROR, "");
+            }
+            None => log::error!("the application panicked in `{what}`"),
+        }
+        None
+    }
+
+    /// Takes up a connection that was left with work to do.
+    fn resume<A: Application>(&mut self, app: &mut A, id: ConnectionId) {
+        let Some(session) = self.slab.get_mut(id) else { return };
+        session.flags.queued = false;
+        if session.flags.wants_writable && session.outbox.len() <= self.config.high_water_mark / 2 {
+            session.flags.wants_writable = false;
+            if session.takes_messages() {
+                self.guard(Some(id), "writable", |sessions| app.writable(sessions, id));
+            }
+        }
+        self.drive(app, id);
+    }
+
+    /// Moves one connection on as far as its stream, its outbox and its budget allow.
+    fn drive<A: Application>(&mut self, app: &mut A, id: ConnectionId) {
+        if self.drive_opening(id) {
+            let ending = self.slab.get(id).is_some_and(|session| matches!(session.phase, Phase::Ending(_)));
+            if ending {
+                self.discard(id);
+            } else {
+                self.pump(app, id);
+                self.tear_down(id);
+            }
+        }
+        self.rearm(id);
+    }
+
+    /// Reads and decodes until the stream has nothing, the outbox is full, or the budget is spent.
+    fn pump<A: Application>(&mut self, app: &mut A, id: ConnectionId) {
+        // Both are lent to events, so they may not stay where the application could reach them.
+        let mut receive = mem::take(&mut self.receive);
+        let mut scratch = mem::take(&mut self.scratch);
+        let mut budget = Budget { bytes: self.config.turn_bytes, events: self.config.turn_events };
+        while let Some(session) = self.slab.get_mut(id) {
+            if let Some(mut pending) = session.pending.take() {
+                let bytes = &mut pending.bytes[pending.at..];
+                let (used, stop) = self.consume(app, id, bytes, &mut scratch, &mut budget);
+                pending.at += used;
+                if stop == Stop::Exhausted {
+                    self.pool.give(pending.bytes);
+                    continue;
+                }
+                if stop == Stop::Later
+                    && let Some(session) = self.slab.get_mut(id)
+                {
+                    session.pending = Some(pending);
+                }
+                break;
+            }
+            let takes_input = matches!(session.phase, Phase::Open(_) | Phase::Head(_) | Phase::Answer(_));
+            if !takes_input || !self.has_room(id) {
+                break;
+            }
+            if budget.bytes == 0 || budget.events == 0 {
+                self.requeue(id);
+                break;
+            }
+            match self.read(id, &mut receive) {
+                Ok(0) => {
+                    self.input_ended(id, None);
+                    break;
+                }
+                Ok(len) => {
+                    budget.bytes = budget.bytes.saturating_sub(len);
+                    let (used, stop) = self.consume(app, id, &mut receive[..len], &mut scratch, &mut budget);
+                    if stop == Stop::Later
+                        && used < len
+                        && let Some(session) = self.slab.get_mut(id)
+                    {
+                        let mut bytes = self.pool.take();
+                        bytes.extend_from_slice(&receive[used..len]);
+                        session.pending = Some(Box::new(Pending { bytes, at: 0 }));
+                    }
+                    if stop != Stop::Exhausted {
+                        break;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if self.slab.get(id).is_some_and(|session| session.flags.write_broken) {
+                        self.input_ended(id, Some(io::ErrorKind::BrokenPipe.into()));
+                    }
+                    break;
+                }
+                Err(error) => {
+                    self.input_ended(id, Some(error));
+                    break;
+                }
+            }
+        }
+        self.receive = receive;
+        self.scratch = scratch;
+    }
+
+    /// Reads once, unless the stream is known to have nothing; that is answered `WouldBlock` too.
+    fn read(&mut self, id: ConnectionId, buffer: &mut [u8]) -> io::Result<usize> {
+        let blocked = Err(io::ErrorKind::WouldBlock.into());
+        let Some(session) = self.slab.get_mut(id) else { return blocked };
+        let Some(transport) = &mut session.transport else { return blocked };
+        if !session.flags.readable && !transport.has_buffered_plaintext() {
+            return blocked;
+        }
+        loop {
+            let read = transport.read(buffer);
+            match &read {
+                // A short read from a socket is as good as the `WouldBlock` that the next one would give, unless what
+                // follows is the end, of which no further event would tell.
+                Ok(len) => {
+                    let is_socket = matches!(transport, Transport::Tcp(_) | Transport::Unix(_));
+                    session.flags.readable = !is_socket || session.flags.read_closed || *len == buffer.len();
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(_) => session.flags.readable = false,
+            }
+            if transport.wants_write() {
+                self.mark_dirty(id);
+            }
+            return read;
+        }
+    }
+
+    /// Feeds bytes to whatever phase the connection is in; how many were used, and why no more.
+    fn consume<A: Application>(
+        &mut self,
+        app: &mut A,
+        id: ConnectionId,
+        bytes: &mut [u8],
+        scratch: &mut Scratch,
+        budget: &mut Budget,
+    ) -> (usize, Stop) {
+        let mut used = 0;
+        loop {
+            let Some(session) = self.slab.get_mut(id) else { return (used, Stop::Over) };
+            match &mut session.phase {
+                Phase::Head(head) => match head.reader.push(&bytes[used..]) {
+                    Ok(None) => return (bytes.len(), Stop::Exhausted),
+                    Ok(Some(len)) => {
+                        used += len;
+                        self.judge(app, id);
+                    }
+                    Err(rejection) => {
+                        self.reject(id, &rejection);
+                        return (used, Stop::Over);
+                    }
+                },
+                Phase::Answer(answer) => match answer.handshake.push(&bytes[used..]) {
+                    Ok(None) => return (bytes.len(), Stop::Exhausted),
+                    Ok(Some((agreed, len))) => {
+                        used += len;
+                        self.agree(app, id, agreed);
+                    }
+                    Err(error) => {
+                        self.disagree(id, error);
+                        return (used, Stop::Over);
+                    }
+                },
+                Phase::Open(_) => {
+                    let (len, stop) = self.decode(app, id, &mut bytes[used..], scratch, budget);
+                    return (used + len, stop);
+                }
+                _ => return (used, Stop::Over),
+            }
+        }
+    }
+
+    /// Decodes event after event and hands each to the application, whose replies are queued before the next.
+    fn decode<A: Application>(
+        &mut self,
+        app: &mut A,
+        id: ConnectionId,
+        bytes: &mut [u8],
+        scratch: &mut Scratch,
+        budget: &mut Budget,
+    ) -> (usize, Stop) {
+        let len = bytes.len();
+        let mut input = Input::new(bytes);
+        loop {
+            if !self.has_room(id) {
+                return (len - input.remaining().len(), Stop::Later);
+            }
+            if budget.events == 0 {
+                self.requeue(id);
+                return (len - input.remaining().len(), Stop::Later);
+            }
+            let Some(session) = self.slab.get_mut(id) else { return (len, Stop::Over) };
+            let Phase::Open(connection) = &mut session.phase else { return (len, Stop::Over) };
+            let event = connection.receive(&mut input, scratch, session.outbox.tail(&mut self.pool), self.now);
+            if let Some(Event::Error(error)) = &event {
+                log::info!("{}: {error}", session.peer);
+            }
+            if session.outbox.is_empty() {
+                session.outbox.settle(&mut self.pool);
+            } else {
+                self.mark_dirty(id);
+            }
+            let Some(event) = event else { return (len, Stop::Exhausted) };
+            budget.events -= 1;
+            self.guard(Some(id), "event", |sessions| app.event(sessions, id, event));
+        }
+    }
+
+    /// Whether the outbox is below its high-water mark, after a write if need be. If not, decoding pauses until it is.
+    fn has_room(&mut self, id: ConnectionId) -> bool {
+        let Some(session) = self.slab.get_mut(id) else { return true };
+        if session.outbox.len() < self.config.high_water_mark || session.flags.write_broken {
+            return true;
+        }
+        if !session.flags.blocked {
+            self.flush_one(id);
+        }
+        let Some(session) = self.slab.get_mut(id) else { return true };
+        session.flags.paused = session.outbox.len() >= self.config.high_water_mark;
+        !session.flags.paused
+    }
+
+    /// The peer has ended its direction, or the stream is broken.
+    fn input_ended(&mut self, id: ConnectionId, error: Option<io::Error>) {
+        let Some(session) = self.slab.get_mut(id) else { return };
+        match &mut session.phase {
+            Phase::Open(connection) => {
+                connection.end_of_stream();
+                let closed = connection.closed();
+                let has_last_words = error.is_none() && !session.outbox.is_empty();
+                if has_last_words {
+                    session.end(self.now, self.config.linger, true, true);
+                    self.mark_dirty(id);
+                } else {
+                    session.drop_stream(&mut self.pool);
+                }
+                self.report_or_remove(id, Some(Report::Closed(closed)));
+            }
+            _ => self.fail_opening(id, error),
+        }
+    }
+
+    /// Asks the protocol what the stream is to do after what was just decoded.
+    fn tear_down(&mut self, id: ConnectionId) {
+        let Some(session) = self.slab.get_mut(id) else { return };
+        let Phase::Open(connection) = &session.phase else { return };
+        let closed = match connection.teardown() {
+            Teardown::KeepOpen => return,
+            teardown @ (Teardown::FlushThenCloseWrite | Teardown::AwaitPeerEnd) => {
+                let closed = connection.closed();
+                let shut_write = teardown == Teardown::FlushThenCloseWrite;
+                session.end(self.now, self.config.linger, shut_write, false);
+                self.mark_dirty(id);
+                closed
+            }
+            Teardown::Drop => {
+                let closed = connection.closed();
+                session.drop_stream(&mut self.pool);
+                closed
+            }
+        };
+        self.report_or_remove(id, Some(Report::Closed(closed)));
+        // What is left to read is discarded.
+        self.requeue(id);
+    }
+
+    /// Reads what a connection that is over still sends, until the peer ends it too.
+    fn discard(&mut self, id: ConnectionId) {
+        let mut receive = mem::take(&mut self.receive);
+        let mut budget = self.config.turn_bytes;
+        let ended = loop {
+            if budget == 0 {
+                self.requeue(id);
+                break false;
+            }
+            match self.read(id, &mut receive) {
+                Ok(0) => break true,
+                Ok(len) => budget = budget.saturating_sub(len),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break false,
+                Err(_) => {
+                    self.lose(id, DialError::Cancelled);
+                    break false;
+                }
+            }
+        };
+        self.receive = receive;
+        if ended && let Some(session) = self.slab.get_mut(id) {
+            if let Phase::Ending(ending) = &mut session.phase {
+                ending.peer_ended = true;
+            }
+            session.flags.readable = false;
+            self.mark_dirty(id);
+        }
+    }
+
+    fn flush_one(&mut self, id: ConnectionId) {
+        let Some(session) = self.slab.get_mut(id) else { return };
+        if session.flags.blocked {
+            return;
+        }
+        match session.flush(&mut self.pool) {
+            Ok(Flushed::Drained | Flushed::Blocked) => {
+                if session.is_finished() {
+                    self.lose(id, DialError::Cancelled);
+                    return;
+                }
+            }
+            Err(error) => {
+                log::debug!("{}: cannot write: {error}", session.peer);
+                session.outbox.clear(&mut self.pool);
+                if matches!(session.phase, Phase::Ending(_)) {
+                    self.lose(id, DialError::Cancelled);
+                    return;
+                }
+                // What came in before the stream broke is still read.
+                (session.flags.write_broken, session.flags.readable) = (true, true);
+                self.requeue(id);
+                return;
+            }
+        }
+        let is_low = session.outbox.len() <= self.config.high_water_mark / 2;
+        if is_low && (session.flags.paused || session.flags.wants_writable) {
+            session.flags.paused = false;
+            self.requeue(id);
+        }
+    }
+
+    /// The deadline of a connection has come, or seemed to.
+    fn timeout<A: Application>(&mut self, app: &mut A, id: ConnectionId) {
+        let Some(session) = self.slab.get_mut(id) else { return };
+        if let Some(deadline) = session.deadline()
+            && deadline <= self.now
+        {
+            if mem::take(&mut session.flags.progress) && session.flags.blocked && session.takes_messages() {
+                // A slow reader is not a dead one: it takes what we send, and what it says meanwhile is not decoded.
+                let again = self.wheel.insert(self.now + PATIENCE, Timer::Session(id));
+                session.timer = Some((again, deadline));
+                return;
+            }
+            match &mut session.phase {
+                Phase::Open(connection) => {
+                    let event = connection.handle_timeout(self.now, session.outbox.tail(&mut self.pool));
+                    if let Some(Event::Error(error)) = &event {
+                        log::info!("{}: {error}", session.peer);
+                    }
+                    session.outbox.settle(&mut self.pool);
+                    self.mark_dirty(id);
+                    if let Some(event) = event {
+                        self.guard(Some(id), "event", |sessions| app.event(sessions, id, event));
+                    }
+                    self.tear_down(id);
+                }
+                Phase::Ending(_) => self.lose(id, DialError::Timeout),
+                _ => self.opening_timeout(id),
+            }
+        }
+        self.rearm(id);
+    }
+}

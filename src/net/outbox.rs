@@ -1,0 +1,206 @@
+//! What waits to be sent on one connection, and the buffers that all connections of a loop borrow for it.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice, Write};
+
+use super::Transport;
+use crate::wire::SharedFrame;
+
+/// Shared frames of at least this many bytes are queued by reference: below, copying is cheaper than a slice of its own
+/// in the vectored write.
+const BY_REFERENCE: usize = 4096;
+
+/// Slices in one vectored write at most; more than enough for what one turn gathers.
+const SLICES: usize = 64;
+
+/// The bytes that wait to be sent on one connection, in order. An empty one owns no memory.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    /// What comes before the tail: present once a shared frame was queued by reference.
+    #[expect(clippy::box_collection, reason = "an idle connection carries one word instead of four")]
+    queue: Option<Box<VecDeque<Chunk>>>,
+    /// What is written now is appended here.
+    tail: Vec<u8>,
+    /// Bytes of the first chunk (or of the tail, if there is no other) that have left.
+    sent: usize,
+    /// Bytes in `queue`.
+    queued: usize,
+}
+
+#[derive(Debug)]
+enum Chunk {
+    Bytes(Vec<u8>),
+    Shared(SharedFrame),
+}
+
+impl Chunk {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Shared(frame) => frame.as_ref(),
+        }
+    }
+}
+
+/// How a write ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flushed {
+    /// Nothing is left.
+    Drained,
+    /// The rest waits for the socket to become writable.
+    Blocked,
+}
+
+impl Outbox {
+    /// Bytes that wait.
+    pub(crate) fn len(&self) -> usize {
+        self.queued + self.tail.len() - self.sent
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Where to append; the buffer comes from the pool if there is none.
+    pub(crate) fn tail(&mut self, pool: &mut BufferPool) -> &mut Vec<u8> {
+        if self.tail.capacity() == 0 {
+            self.tail = pool.take();
+        }
+        &mut self.tail
+    }
+
+    /// Queues a frame behind all that was written before.
+    pub(crate) fn push_shared(&mut self, frame: SharedFrame, pool: &mut BufferPool) {
+        let bytes = frame.as_ref();
+        if bytes.len() < BY_REFERENCE {
+            self.tail(pool).extend_from_slice(bytes);
+            return;
+        }
+        self.queued += self.tail.len() + bytes.len();
+        let queue = self.queue.get_or_insert_default();
+        if !self.tail.is_empty() {
+            queue.push_back(Chunk::Bytes(std::mem::take(&mut self.tail)));
+        }
+        queue.push_back(Chunk::Shared(frame));
+    }
+
+    /// Gives a tail that stayed empty back to the pool.
+    pub(crate) fn settle(&mut self, pool: &mut BufferPool) {
+        if self.is_empty() {
+            self.clear(pool);
+        }
+    }
+
+    /// Forgets everything.
+    pub(crate) fn clear(&mut self, pool: &mut BufferPool) {
+        if self.tail.capacity() > 0 {
+            pool.give(std::mem::take(&mut self.tail));
+        }
+        for chunk in self.queue.take().into_iter().flat_map(|queue| *queue) {
+            if let Chunk::Bytes(bytes) = chunk {
+                pool.give(bytes);
+            }
+        }
+        (self.sent, self.queued) = (0, 0);
+    }
+
+    /// Writes as much as the stream takes: normally one vectored write.
+    ///
+    /// # Errors
+    /// The stream is broken.
+    pub(crate) fn write_to(&mut self, stream: &mut Transport, pool: &mut BufferPool) -> io::Result<Flushed> {
+        // A socket that takes less than offered is full; layers above one may just cut their own way.
+        let short_means_full = matches!(stream, Transport::Tcp(_) | Transport::Unix(_));
+        while !self.is_empty() {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let (count, offered) = self.gather(&mut slices);
+            match stream.write_vectored(&slices[..count]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    self.consume(written, pool);
+                    if written < offered && short_means_full {
+                        return Ok(Flushed::Blocked);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Flushed::Blocked),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.clear(pool);
+        Ok(Flushed::Drained)
+    }
+
+    /// Fills `slices` with what waits, in order; how many, and of how many bytes together.
+    fn gather<'a>(&'a self, slices: &mut [IoSlice<'a>; SLICES]) -> (usize, usize) {
+        let queued = self.queue.iter().flat_map(|queue| queue.iter()).map(Chunk::bytes);
+        let mut skip = self.sent;
+        let (mut count, mut offered) = (0, 0);
+        for (slice, bytes) in slices.iter_mut().zip(queued.chain([&self.tail[..]])) {
+            let bytes = &bytes[std::mem::take(&mut skip)..];
+            *slice = IoSlice::new(bytes);
+            count += 1;
+            offered += bytes.len();
+        }
+        (count, offered)
+    }
+
+    fn consume(&mut self, written: usize, pool: &mut BufferPool) {
+        self.sent += written;
+        if let Some(queue) = &mut self.queue {
+            while let Some(first) = queue.front() {
+                let len = first.bytes().len();
+                if self.sent < len {
+                    return;
+                }
+                self.sent -= len;
+                self.queued -= len;
+                if let Some(Chunk::Bytes(bytes)) = queue.pop_front() {
+                    pool.give(bytes);
+                }
+            }
+            self.queue = None;
+        }
+        // More may be appended for as long as the peer is slow: let go of what left, at a cost that stays linear.
+        if self.sent >= BY_REFERENCE && self.sent >= self.tail.len() / 2 {
+            self.tail.drain(..self.sent);
+            self.sent = 0;
+        }
+    }
+}
+
+/// Empty buffers that outboxes take and give back, so that an idle connection needs none and a busy one allocates none.
+#[derive(Debug, Default)]
+pub(crate) struct BufferPool {
+    buffers: Vec<Vec<u8>>,
+    /// Bytes of capacity in `buffers`.
+    held: usize,
+}
+
+impl BufferPool {
+    /// Buffers grown beyond this are not kept.
+    const LARGEST: usize = 256 * 1024;
+    /// Bytes kept at most, all buffers together.
+    const HELD: usize = 4 * 1024 * 1024;
+    /// What a new buffer begins with: a few small replies.
+    const INITIAL: usize = 512;
+
+    pub(crate) fn take(&mut self) -> Vec<u8> {
+        match self.buffers.pop() {
+            Some(buffer) => {
+                self.held -= buffer.capacity();
+                buffer
+            }
+            None => Vec::with_capacity(Self::INITIAL),
+        }
+    }
+
+    pub(crate) fn give(&mut self, mut buffer: Vec<u8>) {
+        let capacity = buffer.capacity();
+        if capacity > 0 && capacity <= Self::LARGEST && self.held + capacity <= Self::HELD {
+            buffer.clear();
+            self.held += capacity;
+            self.buffers.push(buffer);
+        }
+    }
+}
