@@ -43,7 +43,9 @@ impl Sessions {
             if !left.is_empty() {
                 log::warn!("{} connections did not close in time and are dropped", left.len());
             }
-            left.into_iter().for_each(|id| self.lose(id, DialError::Cancelled));
+            for id in left {
+                self.lose(id, DialError::Cancelled);
+            }
             return;
         }
         for _ in 0..self.config.drain_batch {

@@ -289,13 +289,9 @@ impl Sessions {
         let phase = if is_tls { Phase::Secure(self.now + self.config.tls_timeout) } else { self.new_head() };
         let id = self.slab.insert(Session::new(Some(transport), phase, peer));
         let Some(session) = self.slab.get_mut(id) else { unreachable!("it was just inserted") };
-        match admitted {
-            Ok(()) => (session.flags.counted, session.flags.half_open) = (true, true),
-            Err(_) => {
-                session.flags.refused = true;
-                self.refused += 1;
-            }
-        }
+        (session.flags.counted, session.flags.half_open) = (admitted.is_ok(), admitted.is_ok());
+        session.flags.refused = admitted.is_err();
+        self.refused += usize::from(admitted.is_err());
         if let (Some(registry), Some(transport)) = (&self.registry, &mut session.transport)
             && let Err(error) = transport.register(registry, id.token())
         {
@@ -450,7 +446,7 @@ impl Sessions {
     }
 
     pub(super) fn new_head(&self) -> Phase {
-        let reader = HeadReader::new(self.config.head.clone());
+        let reader = HeadReader::new(self.config.head);
         Phase::Head(Box::new(Head { reader, deadline: self.now + self.config.head_timeout }))
     }
 

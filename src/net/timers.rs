@@ -58,6 +58,7 @@ impl<T> Wheel<T> {
     }
 
     /// How many timers there are.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
