@@ -1,4 +1,7 @@
 //! loopwire
+
+#![forbid(unsafe_code)]
+
 pub mod deflate;
 pub mod handshake;
 pub mod net;

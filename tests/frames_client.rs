@@ -10,7 +10,7 @@ use loopwire::wire::ProtocolError;
 fn a_server_s_frames_are_unmasked_and_a_client_s_answers_masked() {
     let pings = [frame(0x89, b"one"), frame(0x89, b"two")].concat();
     let close = frame(0x88, b"\x03\xe8bye");
-    let rows: [(&str, Vec<u8>, Vec<Seen>, Vec<u8>); 5] = [
+    let rows = [
         ("the RFC's Hello", b"\x81\x05Hello".to_vec(), vec![text("Hello")], vec![]),
         ("the RFC's fragments", b"\x01\x03Hel\x80\x02lo".to_vec(), vec![text("Hello")], vec![]),
         ("256 bytes", frame(0x82, &[9; 256]), vec![binary(&[9; 256])], vec![]),

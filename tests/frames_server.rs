@@ -95,15 +95,15 @@ fn messages_arrive() {
 #[test]
 fn pings_are_answered_in_order_also_between_fragments() {
     let ten: Vec<Vec<u8>> = (0..10_u8).map(|i| vec![i; usize::from(i)]).collect();
-    let ten_pings: Vec<u8> = ten.iter().flat_map(|payload| masked(0x89, payload)).collect();
-    let ten_pongs: Vec<u8> = ten.iter().flat_map(|payload| frame(0x8A, payload)).collect();
+    let pinged: Vec<u8> = ten.iter().flat_map(|payload| masked(0x89, payload)).collect();
+    let answers: Vec<u8> = ten.iter().flat_map(|payload| frame(0x8A, payload)).collect();
     let full = [0xFE; 125];
     check(
         &Config::default(),
         vec![
             Row("an empty ping", masked(0x89, b""), vec![Seen::Ping(vec![])], frame(0x8A, b"")),
             Row("a full ping", masked(0x89, &full), vec![Seen::Ping(full.to_vec())], frame(0x8A, &full)),
-            Row("ten pings (Autobahn 2.10)", ten_pings, ten.into_iter().map(Seen::Ping).collect(), ten_pongs),
+            Row("ten pings (Autobahn 2.10)", pinged, ten.into_iter().map(Seen::Ping).collect(), answers),
             Row("a pong that nobody asked for", masked(0x8A, b"hi"), vec![Seen::Pong(b"hi".to_vec())], vec![]),
             Row(
                 "a ping between fragments (Autobahn 5.6)",
@@ -205,8 +205,8 @@ fn a_message_may_have_as_many_fragments_as_the_limit_empty_ones_included() {
 #[test]
 fn broken_frames_fail_with_their_rule() {
     use ProtocolError::*;
-    let unfinished = masked(0x01, b"a");
-    let after = |bytes: &[u8]| all(&[&unfinished, bytes]);
+    let begun = masked(0x01, b"a");
+    let after = |bytes: &[u8]| all(&[&begun, bytes]);
     let mut rows = vec![
         fails("RSV1 on text", masked(0xC1, b"a"), ReservedBit(1)),
         fails("RSV2 on text", masked(0xA1, b"a"), ReservedBit(2)),
@@ -242,7 +242,7 @@ fn broken_frames_fail_with_their_rule() {
     }
     rows.push(fails("no mask on a continuation", after(&frame(0x80, b"A")), MaskMissing));
     rows.push(fails("no mask, 16-bit length", frame(0x82, &[0; 200]), MaskMissing));
-    rows.push(fails("no mask, 64-bit length", frame(0x82, &[0; 66_000]), MaskMissing));
+    rows.push(fails("no mask, 64-bit length", frame(0x82, &vec![0; 66_000]), MaskMissing));
     check(&Config::default(), rows);
 }
 

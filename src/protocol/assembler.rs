@@ -134,7 +134,7 @@ impl Assembler {
         let Some(mut message) = self.message.take() else { return Ok(None) };
         let last = part.ends && part.fin;
         let data = match config.delivery {
-            Delivery::Whole => self.collect(&mut message, part.payload, last, scratch, config)?,
+            Delivery::Whole => self.collect(&mut message, part, scratch, config)?,
             Delivery::Pieces => self.pass_on(&mut message, part.payload, last, scratch, config)?,
         };
         if !last {
@@ -146,16 +146,17 @@ impl Assembler {
     fn collect<'i>(
         &mut self,
         message: &mut Assembly,
-        payload: &[u8],
-        last: bool,
+        part: &Part<'_>,
         scratch: &mut Scratch,
         config: &Config,
     ) -> Result<Option<Data<'i>>, ProtocolError> {
         let had = message.bytes.len();
+        let last = part.ends && part.fin;
         if message.compressed {
-            self.inflate(payload, last, config.max_message, &mut message.bytes)?;
+            self.inflate(part.payload, last, config.max_message, &mut message.bytes)?;
         } else {
-            message.bytes.extend_from_slice(payload);
+            let most = if part.fin { message.declared } else { config.max_message as u64 };
+            append(&mut message.bytes, part.payload, most);
         }
         if last {
             scratch.bytes = mem::take(&mut message.bytes);
@@ -217,6 +218,15 @@ impl<'i> Place<'i> {
             Self::Scratch => &scratch.bytes,
         }
     }
+}
+
+/// Appends to `bytes`, whose memory grows with what arrives, by doubling, but not past the `most` that can come.
+fn append(bytes: &mut Vec<u8>, part: &[u8], most: u64) {
+    if bytes.capacity() - bytes.len() < part.len() {
+        let left = usize::try_from(most).unwrap_or(usize::MAX).saturating_sub(bytes.len());
+        bytes.reserve_exact(bytes.len().min(left).max(part.len()));
+    }
+    bytes.extend_from_slice(part);
 }
 
 const fn kind_of(opcode: Opcode) -> MessageKind {

@@ -88,22 +88,18 @@ impl Encoder {
             }
         }
 
-        let start = out.len();
-        let opcode = if stream.begun { Opcode::Continuation } else { kind.opcode() };
-        match &mut self.compressor {
-            Some(compressor) if stream.compressed => {
-                compressor.compress(data, last, out);
-                if out.len() > start || last {
+        if last || !data.is_empty() {
+            let opcode = if stream.begun { Opcode::Continuation } else { kind.opcode() };
+            stream.begun = true;
+            match &mut self.compressor {
+                Some(compressor) if stream.compressed => {
+                    let start = out.len();
+                    compressor.compress(data, last, out);
                     self.frame_compressed(opcode, last, start, config, out);
                 }
-            }
-            _ => {
-                if last || !data.is_empty() {
-                    self.frames(opcode, false, last, data, config, out);
-                }
+                _ => self.frames(opcode, false, last, data, config, out),
             }
         }
-        stream.begun |= out.len() > start;
         self.stream = (!last).then_some(stream);
         Ok(())
     }

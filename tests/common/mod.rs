@@ -142,7 +142,7 @@ pub fn at_every_chunking(
         match &expected {
             None => expected = Some(result),
             Some(expected) => {
-                assert_eq!(&result, expected, "{name}: chunks ending at {:?}", &cuts[..cuts.len().min(3)])
+                assert_eq!(&result, expected, "{name}: chunks ending at {:?}", &cuts[..cuts.len().min(3)]);
             }
         }
     }

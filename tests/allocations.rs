@@ -1,0 +1,330 @@
+//! What a connection costs in memory, by an allocator that counts: nothing for a whole message, nothing while idle, and
+//! never more than what arrived, whatever was declared.
+
+// Counting allocations takes an allocator, and those are unsafe to write. Nothing else in the project is.
+#![allow(unsafe_code)]
+
+mod common;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use common::{frame, masked};
+use loopwire::deflate::{Compressor, DeflateConfig, DeflateParams};
+use loopwire::protocol::{Config, Connection, Delivery, Event, Input, Role, Scratch};
+use loopwire::wire::ProtocolError;
+
+struct Counting;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+thread_local! {
+    static COUNT: Cell<usize> = const { Cell::new(0) };
+    static TOTAL: Cell<usize> = const { Cell::new(0) };
+    static LIVE: Cell<isize> = const { Cell::new(0) };
+    static PEAK: Cell<isize> = const { Cell::new(0) };
+}
+
+fn record(allocated: usize, freed: usize) {
+    if allocated > 0 {
+        COUNT.set(COUNT.get() + 1);
+        TOTAL.set(TOTAL.get() + allocated);
+    }
+    LIVE.set(LIVE.get() + allocated.cast_signed() - freed.cast_signed());
+    PEAK.set(PEAK.get().max(LIVE.get()));
+}
+
+// SAFETY: everything is passed on to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        record(layout.size(), 0);
+        // SAFETY: as the caller promised.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        record(0, layout.size());
+        // SAFETY: as the caller promised.
+        unsafe { System.dealloc(at, layout) }
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        record(new_size, layout.size());
+        // SAFETY: as the caller promised.
+        unsafe { System.realloc(at, layout, new_size) }
+    }
+}
+
+/// What some work did with memory, on this thread.
+#[derive(Debug)]
+struct Usage {
+    allocations: usize,
+    /// Bytes allocated in all: what was moved about is among them.
+    total: usize,
+    /// Bytes more than before, at the most and at the end.
+    peak: isize,
+    kept: isize,
+}
+
+fn usage(work: impl FnOnce()) -> Usage {
+    let (count, total, live) = (COUNT.get(), TOTAL.get(), LIVE.get());
+    PEAK.set(live);
+    work();
+    Usage {
+        allocations: COUNT.get() - count,
+        total: TOTAL.get() - total,
+        peak: PEAK.get() - live,
+        kept: LIVE.get() - live,
+    }
+}
+
+/// A connection and its surroundings, warm.
+struct Bench {
+    connection: Connection,
+    scratch: Scratch,
+    out: Vec<u8>,
+    now: Instant,
+    events: usize,
+    error: Option<ProtocolError>,
+}
+
+impl Bench {
+    fn new(role: Role, config: &Config, deflate: Option<DeflateParams>) -> Self {
+        let now = Instant::now();
+        Self {
+            connection: Connection::new(role, Arc::new(config.clone()), deflate, now),
+            scratch: Scratch::new(),
+            out: Vec::with_capacity(1 << 16),
+            now,
+            events: 0,
+            error: None,
+        }
+    }
+
+    fn feed(&mut self, bytes: &mut [u8]) {
+        let mut input = Input::new(bytes);
+        while let Some(event) = self.connection.receive(&mut input, &mut self.scratch, &mut self.out, self.now) {
+            self.events += 1;
+            if let Event::Error(error) = event {
+                self.error = Some(error);
+            }
+        }
+        self.out.clear();
+    }
+}
+
+#[test]
+fn a_whole_message_costs_no_allocation() {
+    let agreed = Some(DeflateParams::default());
+    let long = "a message long enough that compressing it is worth the while ".repeat(4);
+    let mut deflated = Vec::new();
+    Compressor::new(15, false, &DeflateConfig::default()).compress(long.as_bytes(), true, &mut deflated);
+    let rows: [(&str, u8, &[u8]); 7] = [
+        ("an empty text", 0x81, b""),
+        ("a short text", 0x81, "schön".as_bytes()),
+        ("a long text", 0x81, long.as_bytes()),
+        ("binary", 0x82, &[0xFF; 5000]),
+        ("a ping", 0x89, b"are you there?"),
+        ("a pong", 0x8A, b""),
+        ("a compressed text", 0xC1, &deflated),
+    ];
+    for (name, first, payload) in rows {
+        for (role, bytes) in [(Role::Server, masked(first, payload)), (Role::Client, frame(first, payload))] {
+            let mut bench = Bench::new(role, &Config::default(), agreed);
+            let mut warm = bytes.repeat(400);
+            let mut counted = bytes.repeat(100);
+            bench.feed(&mut warm);
+            let usage = usage(|| bench.feed(&mut counted));
+            assert_eq!((usage.allocations, bench.events, bench.error), (0, 500, None), "{name} to a {role:?}");
+        }
+    }
+}
+
+#[test]
+fn sending_allocates_nothing_but_room_in_the_output() {
+    let long = "a message long enough that compressing it is worth the while ".repeat(4);
+    for (role, deflate) in [(Role::Server, None), (Role::Client, None), (Role::Server, Some(DeflateParams::default()))]
+    {
+        let mut bench = Bench::new(role, &Config::default(), deflate);
+        let mut send = |count| {
+            for _ in 0..count {
+                bench.connection.send(&long, &mut bench.out).unwrap();
+                bench.connection.send(&b"short"[..], &mut bench.out).unwrap();
+                bench.connection.pong(b"beat", &mut bench.out).unwrap();
+                bench.out.clear();
+            }
+        };
+        send(100);
+        assert_eq!(usage(|| send(100)).allocations, 0, "{role:?} {deflate:?}");
+    }
+}
+
+#[test]
+fn an_idle_connection_owns_no_buffer_and_is_small() {
+    assert!(size_of::<Connection>() <= 256, "{} bytes", size_of::<Connection>());
+    let mut bench = Bench::new(Role::Server, &Config::default(), None);
+    let mut bytes = [
+        masked(0x01, b"in two "),
+        masked(0x89, b"?"),
+        masked(0x80, b"fragments"),
+        masked(0x82, &vec![1; 70_000]),
+        masked(0x89, &[2; 125]),
+    ]
+    .concat();
+    let kept = usage(|| {
+        for chunk in bytes.chunks_mut(1000) {
+            bench.feed(chunk);
+        }
+    })
+    .kept;
+    assert_eq!(bench.events, 4);
+    let kept = kept + usage(|| bench.scratch = Scratch::new()).kept;
+    assert_eq!(kept, 0, "all that stays is the loop's scratch");
+}
+
+#[test]
+fn memory_follows_what_arrived_and_not_what_was_declared() {
+    // 16 MiB declared, and dribbled.
+    let mut bench = Bench::new(Role::Server, &Config::default(), None);
+    let mut bytes = masked(0x82, &vec![0; 16 << 20]);
+    for (arrived, limit) in [(14, 1000), (100, 1000), (10_000, 20_000), (1 << 20, 2 << 20)] {
+        let mut bench = Bench::new(Role::Server, &Config::default(), None);
+        let usage = usage(|| {
+            for chunk in bytes.clone()[..arrived].chunks_mut(1000) {
+                bench.feed(chunk);
+            }
+        });
+        // The copy of the input itself does not count.
+        assert!(usage.kept <= limit, "{usage:?} for {arrived} bytes");
+    }
+    let whole = usage(|| {
+        for chunk in bytes.chunks_mut(1 << 16) {
+            bench.feed(chunk);
+        }
+    });
+    assert_eq!(bench.events, 1);
+    assert!(whole.kept <= (16 << 20) + 1000, "exactly as much as the message: {whole:?}");
+
+    // Lengths that nobody can mean.
+    for declared in [1_u64 << 31, 1 << 32, (1 << 32) + 5, (1 << 63) - 1] {
+        let mut bench = Bench::new(Role::Server, &Config::default(), None);
+        let mut bytes = [&[0x82, 0xFF], &declared.to_be_bytes()[..], &common::KEY].concat();
+        let usage = usage(|| bench.feed(&mut bytes));
+        assert_eq!(bench.error, Some(ProtocolError::MessageTooBig(16 << 20)));
+        assert!(usage.peak < 2000, "{usage:?}");
+    }
+}
+
+#[test]
+fn fragments_cost_what_they_carry_and_their_number_costs_nothing() {
+    for (payload, limit) in [(&b""[..], 1000), (b"x", 300_000)] {
+        let mut bench = Bench::new(Role::Server, &Config::default(), None);
+        let mut bytes = [masked(0x02, payload), masked(0x00, payload).repeat(131_071)].concat();
+        let usage_within = usage(|| {
+            for chunk in bytes.chunks_mut(4096) {
+                bench.feed(chunk);
+            }
+        });
+        assert_eq!(bench.error, None);
+        assert!(usage_within.peak < limit, "{usage_within:?}");
+        bench.feed(&mut masked(0x00, payload));
+        assert_eq!(bench.error, Some(ProtocolError::TooManyFragments(131_072)));
+    }
+}
+
+#[test]
+fn twice_the_fragments_are_twice_the_work() {
+    let mut config = Config::default();
+    config.max_fragments = u32::MAX;
+    let work = |fragments: usize, kind: u8| {
+        let mut bench = Bench::new(Role::Server, &config, None);
+        let mut bytes = [masked(kind, b"x"), masked(0x00, b"x").repeat(fragments)].concat();
+        let usage = usage(|| {
+            // Cut everywhere, so that headers and payloads are all taken in parts.
+            for byte in bytes.chunks_mut(1) {
+                bench.feed(byte);
+            }
+        });
+        assert_eq!(bench.error, None);
+        // What is copied as the message grows is counted in bytes allocated.
+        usage.total
+    };
+    for kind in [0x01, 0x02] {
+        let (once, twice) = (work(1 << 16, kind), work(1 << 17, kind));
+        assert!(twice * 2 <= once * 5, "{once} bytes moved, then {twice}");
+    }
+}
+
+#[test]
+fn a_deflate_bomb_costs_no_more_than_the_limit() {
+    const LIMIT: usize = 1 << 20;
+    let zeros = vec![0; 6 << 20];
+    let mut bomb = Vec::new();
+    Compressor::new(15, false, &DeflateConfig::default()).compress(&zeros, true, &mut bomb);
+    let mut fragments = masked(0x42, b"");
+    bomb.chunks(100).for_each(|chunk| fragments.extend(masked(0x00, chunk)));
+
+    let mut config = Config::default();
+    config.max_message = LIMIT;
+    for (name, bytes) in [("text", masked(0xC1, &bomb)), ("binary", masked(0xC2, &bomb)), ("fragments", fragments)] {
+        for alone in [false, true] {
+            for chunk_len in [usize::MAX, 1000] {
+                for delivery in [Delivery::Whole, Delivery::Pieces] {
+                    config.delivery = delivery;
+                    let mut agreed = DeflateParams::default();
+                    agreed.client_no_context_takeover = alone;
+                    let mut bench = Bench::new(Role::Server, &config, Some(agreed));
+                    // The thread's codec is made once.
+                    bench.feed(&mut masked(0xC1, b"\x00"));
+                    let mut bytes = bytes.clone();
+                    let usage = usage(|| {
+                        for chunk in bytes.chunks_mut(chunk_len) {
+                            bench.feed(chunk);
+                        }
+                    });
+                    assert_eq!(bench.error, Some(ProtocolError::MessageTooBig(LIMIT)));
+                    let most = (LIMIT + (64 << 10)).cast_signed();
+                    assert!(usage.peak <= most, "{name} {alone} {chunk_len} {delivery:?}: {usage:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_million_unasked_pongs_leave_nothing_behind() {
+    let mut bench = Bench::new(Role::Server, &Config::default(), None);
+    let pongs = masked(0x8A, b"nobody asked").repeat(1000);
+    let mut bytes = pongs.clone();
+    let usage = usage(|| {
+        for _ in 0..1000 {
+            bytes.copy_from_slice(&pongs);
+            bench.feed(&mut bytes);
+            bench.now += Duration::from_secs(1);
+        }
+    });
+    assert_eq!((bench.events, bench.error), (1_000_000, None));
+    assert_eq!((usage.allocations, usage.kept), (0, 0));
+}
+
+#[test]
+fn a_large_message_does_not_stay_in_the_scratch_for_ever() {
+    let mut bench = Bench::new(Role::Server, &Config::default(), None);
+    let mut bytes = masked(0x82, &vec![0; 8 << 20]);
+    let large = usage(|| {
+        for chunk in bytes.chunks_mut(1 << 16) {
+            bench.feed(chunk);
+        }
+    });
+    assert!(large.kept >= 8 << 20);
+    let mut small = masked(0x89, b"p");
+    let freed = usage(|| {
+        for byte in small.chunks_mut(1) {
+            bench.feed(byte);
+        }
+    });
+    assert!(large.kept + freed.kept <= (1 << 20) + 1000, "{freed:?}");
+}
