@@ -20,28 +20,22 @@ pub(super) struct AnswerReader {
 
 impl AnswerReader {
     pub(super) fn new(limits: HeadLimits) -> Self {
-        Self { limits, head: HeadReader::new(limits) }
+        Self { limits, head: HeadReader::for_answer(limits) }
     }
 
     /// Takes the next piece. `Some((answer, n))`: `n` bytes of it belonged to the head, what follows is the body.
     pub(super) fn push(&mut self, piece: &[u8]) -> Result<Option<(Answer, usize)>, HeadFault> {
         let mut used = 0;
         loop {
-            let end = self.head.push_raw(&piece[used..])?;
-            // Whoever says something else first, such as an SSH server, may never send a blank line.
-            let start = self.head.bytes();
-            if !start.iter().zip(b"HTTP/").all(|(byte, expected)| byte == expected) {
-                return Err(HeadFault::StartLine);
-            }
-            let Some(end) = end else { return Ok(None) };
+            let Some(end) = self.head.push_raw(&piece[used..])? else { return Ok(None) };
             used += end;
-            let answer = Answer::parse(start, &self.limits)?;
+            let answer = Answer::parse(self.head.bytes(), &self.limits)?;
             if answer.status == 101 || answer.status >= 200 {
                 return Ok(Some((answer, used)));
             }
             // The cap is on all heads together, or interim answers without end would get around it.
-            self.limits.head -= start.len();
-            self.head = HeadReader::new(self.limits);
+            self.limits.head -= self.head.bytes().len();
+            self.head = HeadReader::for_answer(self.limits);
         }
     }
 }

@@ -85,8 +85,8 @@ pub(super) fn default_port(scheme: &str) -> Option<u16> {
     }
 }
 
-/// Letters, digits, `-._~`, and bytes as `%` and two digits.
-fn is_name(host: &str) -> bool {
+/// Whether `host` is a name: letters, digits, `-._~`, and bytes as `%` and two digits.
+pub(super) fn is_name(host: &str) -> bool {
     let mut bytes = host.bytes();
     while let Some(byte) = bytes.next() {
         let fits = match byte {
@@ -97,7 +97,7 @@ fn is_name(host: &str) -> bool {
             return false;
         }
     }
-    true
+    !host.is_empty()
 }
 
 /// A name and a password from an address; nothing prints them.

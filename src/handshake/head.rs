@@ -38,6 +38,12 @@ impl HeadReader {
         Self { scan: HeadScan::new(limits), bytes: Vec::new() }
     }
 
+    /// A reader of an answer's head, which begins with `HTTP/` or not at all: whoever says something else first, such
+    /// as an SSH server, may never send a blank line.
+    pub(super) fn for_answer(limits: HeadLimits) -> Self {
+        Self { scan: HeadScan { prefix: b"HTTP/", ..HeadScan::new(limits) }, bytes: Vec::new() }
+    }
+
     /// Takes the next piece. `Some(n)`: the head is complete, and `n` bytes of this piece belonged to it.
     ///
     /// # Errors
@@ -68,6 +74,8 @@ impl HeadReader {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HeadScan {
     limits: HeadLimits,
+    /// What the first line begins with.
+    prefix: &'static [u8],
     /// Bytes seen.
     len: usize,
     /// Bytes of the line that is being read.
@@ -83,6 +91,7 @@ impl HeadScan {
     pub(super) const fn new(limits: HeadLimits) -> Self {
         Self {
             limits,
+            prefix: b"",
             len: 0,
             line_len: 0,
             lines: 0,
@@ -142,6 +151,9 @@ impl HeadScan {
             _ => {}
         }
         if self.lines == 0 {
+            if self.prefix.get(self.line_len).is_some_and(|expected| *expected != byte) {
+                return Err(HeadFault::StartLine);
+            }
             if self.line_len == 0 && !is_token_byte(byte) {
                 return Err(HeadFault::NotHttp(byte));
             }
@@ -165,6 +177,9 @@ impl HeadScan {
         }
         if self.lines > 0 {
             return Ok(true);
+        }
+        if !self.prefix.is_empty() {
+            return Err(HeadFault::StartLine);
         }
         // One blank line before the request is what some clients leave behind an earlier body [RFC 9112 §2.2].
         if std::mem::replace(&mut self.skipped_blank_line, true) {

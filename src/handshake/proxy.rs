@@ -13,7 +13,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::answer::AnswerReader;
-use super::authority::{Authority, Credentials};
+use super::authority::{Authority, Credentials, is_name};
 use super::fields::{excerpt, write_field};
 use super::uri::{check_bytes, parse_authority};
 use super::{HandshakeRule, HeadFault, HeadLimits, UriError};
@@ -178,10 +178,10 @@ impl ProxyHandshake {
 /// The request for a tunnel.
 fn connect_request(credentials: Option<&Credentials>, host: &str, port: u16) -> Result<Vec<u8>, ProxyError> {
     let is_ipv6 = matches!(host.parse(), Ok(IpAddr::V6(_)));
-    let authority = Authority { host, is_ipv6, port: Some(port) }.to_string();
-    if Authority::parse(&authority).is_err() {
+    if !is_ipv6 && !is_name(host) {
         return Err(ProxyError::Host(excerpt(host)));
     }
+    let authority = Authority { host, is_ipv6, port: Some(port) }.to_string();
     let mut out = format!("CONNECT {authority} HTTP/1.1\r\n").into_bytes();
     write_field(&mut out, "Host", &authority);
     if let Some(credentials) = credentials {
@@ -236,18 +236,19 @@ impl Socks {
                 step.done = true;
                 return Ok(step);
             }
-            let rest = &piece[step.consumed..];
+            // How long the answer is may show only when more of it is there.
             let missing = self.answer_len()? - self.answer.len();
+            if missing == 0 {
+                self.take_answer(&mut step.send)?;
+                continue;
+            }
+            let rest = &piece[step.consumed..];
+            if rest.is_empty() {
+                return Ok(step);
+            }
             let taken = &rest[..rest.len().min(missing)];
             self.answer.extend_from_slice(taken);
             step.consumed += taken.len();
-            if taken.len() < missing {
-                return Ok(step);
-            }
-            // An answer's length may show only now that more of it is there.
-            if self.answer.len() == self.answer_len()? {
-                self.take_answer(&mut step.send)?;
-            }
         }
     }
 
@@ -317,10 +318,8 @@ fn socks_request(host: &str, port: u16) -> Result<Vec<u8>, ProxyError> {
             request.extend_from_slice(&address.octets());
         }
         Err(_) => {
-            let invalid = || ProxyError::Host(excerpt(host));
-            let is_name =
-                Authority::parse(host).is_ok_and(|authority| authority.port.is_none() && !host.ends_with(':'));
-            let len = u8::try_from(host.len()).ok().filter(|_| is_name).ok_or_else(invalid)?;
+            let len = u8::try_from(host.len()).ok().filter(|_| is_name(host));
+            let len = len.ok_or_else(|| ProxyError::Host(excerpt(host)))?;
             request.extend_from_slice(&[ADDRESS_NAME, len]);
             request.extend_from_slice(host.as_bytes());
         }
