@@ -355,6 +355,40 @@ fn the_limit_counts_what_comes_out_and_when() {
 }
 
 #[test]
+fn a_message_is_the_same_bytes_or_the_same_error_however_it_is_cut() {
+    let mut random = Random(0x5eed);
+    let mut seen = [0; 3];
+    for _ in 0..4000 {
+        let (bits, takeover) = (8 + (random.next() % 8) as u8, random.next() % 2 == 0);
+        let level = (random.next() % 10) as i32;
+        let message = json(&mut random, (level * level) as usize);
+        let mut payload =
+            compress(&mut Compressor::new(bits, takeover, &DeflateConfig::default().level(level)), &message);
+        for _ in 0..random.next() % 3 {
+            let at = random.next() as usize % payload.len();
+            payload[at] ^= 1 << (random.next() % 8);
+        }
+        let limit = if random.next() % 2 == 0 { message.len() } else { random.next() as usize % 300 };
+
+        let whole = decompress(&mut Decompressor::new(bits, takeover), &payload, limit);
+        let mut reader = Decompressor::new(bits, takeover);
+        let mut out = Vec::new();
+        let mut pieces = payload.chunks(1 + random.next() as usize % 40).peekable();
+        let mut result = Ok(());
+        while let (Ok(()), Some(piece)) = (result, pieces.next()) {
+            result = reader.decompress(piece, pieces.peek().is_none(), limit, &mut out);
+        }
+        assert_eq!(whole, result.map(|()| out), "limit {limit}: {payload:02x?}");
+        match whole {
+            Ok(_) => seen[0] += 1,
+            Err(InflateError::Corrupt) => seen[1] += 1,
+            Err(_) => seen[2] += 1,
+        }
+    }
+    assert!(seen.iter().all(|&times| times > 100), "{seen:?}");
+}
+
+#[test]
 fn streams_without_content_are_not_endless() {
     // A stream of two bytes makes the reader copy a window: so many are not needed by anyone.
     let mut reader = Decompressor::new(15, true);

@@ -207,11 +207,14 @@ impl Codec {
             let left = limit.saturating_sub(self.produced);
             // One byte more than allowed, to see whether it is made.
             let room = block.len().min(left.saturating_add(1));
-            let step = self.step(input, &mut block[..room], InflateFlush::SyncFlush)?;
+            let step = self.step(input, &mut block[..room], InflateFlush::SyncFlush);
+            // First what came out, then whether that was the end of it: so that both limit and corruption are found at
+            // the same byte however the message is cut.
             if step.written > left {
                 return Err(InflateError::TooBig);
             }
             append(out, &block[..step.written], left);
+            step.result?;
             self.produced += step.written;
             self.consumed += step.read as u64;
             input = &input[step.read..];
@@ -228,18 +231,20 @@ impl Codec {
         }
         // The fifth byte stays unread if, and only if, a block ends before it.
         let [a, b, c, d] = TAIL;
-        let step = self.step(&[a, b, c, d, 0], block, InflateFlush::Block)?;
+        let step = self.step(&[a, b, c, d, 0], block, InflateFlush::Block);
+        step.result?;
         if step.read == TAIL.len() && step.written == 0 { Ok(()) } else { Err(InflateError::Corrupt) }
     }
 
-    fn step(&mut self, input: &[u8], output: &mut [u8], flush: InflateFlush) -> Result<Step, InflateError> {
+    fn step(&mut self, input: &[u8], output: &mut [u8], flush: InflateFlush) -> Step {
         let (read, written) = (self.inflate.total_in(), self.inflate.total_out());
-        let status = self.inflate.decompress(input, output, flush).map_err(|_| InflateError::Corrupt)?;
-        self.ended = status == Status::StreamEnd;
-        Ok(Step {
+        let status = self.inflate.decompress(input, output, flush);
+        self.ended = status == Ok(Status::StreamEnd);
+        Step {
             read: (self.inflate.total_in() - read) as usize,
             written: (self.inflate.total_out() - written) as usize,
-        })
+            result: status.map(drop).map_err(|_| InflateError::Corrupt),
+        }
     }
 }
 
@@ -247,6 +252,8 @@ impl Codec {
 struct Step {
     read: usize,
     written: usize,
+    /// Whether it may be called again.
+    result: Result<(), InflateError>,
 }
 
 /// Appends to `out`, which grows as a vector does but never past the `left` bytes that the message may still have.
