@@ -51,6 +51,8 @@ struct Cursor<'a> {
 
 impl<'a> Cursor<'a> {
     fn peek(&self) -> Option<u8> {
+        #[cfg(test)]
+        tests::PEEKS.set(tests::PEEKS.get() + 1);
         self.text.as_bytes().get(self.at).copied()
     }
 
@@ -111,7 +113,38 @@ impl<'a> Cursor<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    thread_local! {
+        /// How many bytes the parser has looked at: what its work is measured in.
+        pub(super) static PEEKS: Cell<usize> = const { Cell::new(0) };
+    }
+
+    #[test]
+    fn the_cost_of_a_hostile_value_is_its_length() {
+        // Values that made other parsers' patterns backtrack, and lists as long as a head can hold.
+        let values = |len: usize| {
+            [
+                format!("b{}x", " ".repeat(len)),
+                format!("a; b=\"{}", "\\c".repeat(len / 2)),
+                format!("a; b=\"{}\"", "c".repeat(len)),
+                "a,".repeat(len / 2) + "a",
+                "a;".repeat(len / 2) + "a",
+                "a; b=c , ".repeat(len / 9) + "a",
+                " \t".repeat(len / 2),
+                format!("a{}", " ;b =\"\\c\" ".repeat(len / 11)),
+            ]
+        };
+        for len in [4096, 8192, 16_384] {
+            for value in values(len) {
+                PEEKS.set(0);
+                let _ = parse(&value);
+                assert!(PEEKS.get() <= 4 * value.len() + 8, "{} looks at {} bytes", PEEKS.get(), value.len());
+            }
+        }
+    }
 
     /// What was read, written in a uniform way.
     fn read(value: &str) -> Result<String, Malformed> {

@@ -306,3 +306,33 @@ impl fmt::Display for HeadFault {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_byte_is_looked_at_once_however_the_head_is_cut() {
+        let head = [b"GET / HTTP/1.1\r\nX: ".as_slice(), &[b'y'; 16_361], b"\r\n\r\n"].concat();
+        assert_eq!(head.len(), HeadLimits::default().head);
+        for size in [1, 2, 3, 1000, head.len()] {
+            let mut reader = HeadReader::new(HeadLimits::default());
+            let last = head.chunks(size).last().map_or(0, <[u8]>::len);
+            let outcomes: Vec<_> = head.chunks(size).map(|piece| reader.push(piece)).collect();
+            assert_eq!(outcomes.last(), Some(&Ok(Some(last))));
+            assert!(outcomes[..outcomes.len() - 1].iter().all(|outcome| *outcome == Ok(None)));
+            // `len` counts the scan's steps, and a step looks at one byte.
+            assert_eq!(reader.scan.len, head.len(), "in pieces of {size}");
+            assert_eq!(reader.bytes(), head);
+            assert!(reader.bytes.capacity() <= 2 * head.len());
+        }
+    }
+
+    #[test]
+    fn nothing_behind_the_head_is_kept() {
+        let mut reader = HeadReader::new(HeadLimits::default());
+        assert_eq!(reader.push(b"GET / HTTP/1.1\r\n\r\nGET"), Ok(Some(18)));
+        assert_eq!(reader.push(b" / HTTP/1.1\r\n\r\n"), Ok(Some(0)));
+        assert_eq!(reader.bytes(), b"GET / HTTP/1.1\r\n\r\n");
+    }
+}
