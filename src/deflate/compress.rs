@@ -10,7 +10,7 @@ use std::fmt;
 use zlib_rs::{Deflate, DeflateFlush};
 
 use super::history::{History, Mark};
-use super::{BLOCK_LEN, DeflateConfig, SPARE_CODECS, TAIL};
+use super::{BLOCK_LEN, DeflateConfig, TAIL};
 use crate::wire::{PreparedMessage, SharedFrame};
 
 /// The smallest window that the codec compresses with.
@@ -27,50 +27,41 @@ pub struct Compressor {
     window_bits: u8,
     level: i32,
     takeover: bool,
+    /// Of this message too, while it is unfinished.
     history: History,
-    /// The codec of a message whose last piece has not come.
-    unfinished: Option<Box<Codec>>,
 }
 
 impl Compressor {
     /// A compressor for an agreed window of `window_bits` (8–15) that, with `takeover`, refers to earlier messages.
     pub fn new(window_bits: u8, takeover: bool, config: &DeflateConfig) -> Self {
         let window_bits = window_bits.clamp(8, 15);
-        let history = if takeover { config.history.min(MAX_HISTORY).min(1 << window_bits) } else { 0 };
-        Self {
-            window_bits,
-            level: config.level.clamp(0, 9),
-            takeover,
-            history: History::new(history),
-            unfinished: None,
-        }
+        let history = config.history.min(MAX_HISTORY).min(1 << window_bits);
+        Self { window_bits, level: config.level.clamp(0, 9), takeover, history: History::new(history) }
     }
 
     /// Compresses the next piece of a message and appends to `out`; a whole message is one piece with `last`.
     ///
-    /// Every piece comes out completely, so that a receiver who takes messages in pieces sees it at once. It is never
-    /// empty.
+    /// Every piece comes out completely, and is never empty, so that a receiver who takes messages in pieces sees it at
+    /// once. And so no codec is held by a message that is unfinished: each piece refers to those before as a message
+    /// does.
     pub fn compress(&mut self, piece: &[u8], last: bool, out: &mut Vec<u8>) {
-        let mut codec = self.unfinished.take().map_or_else(|| self.prepare_codec(), |codec| *codec);
+        let mut codec = self.prepare_codec();
         let start = out.len();
         codec.deflate(piece, out);
-        self.history.push(piece);
-        if !last {
-            if out.len() == start {
-                // An empty piece right after another: an empty stored block, so that the frame has a payload.
-                out.push(0);
-                out.extend_from_slice(&TAIL);
-            }
-            self.unfinished = Some(Box::new(codec));
-            return;
-        }
-        if out[start..].ends_with(&TAIL) {
-            out.truncate(out.len() - TAIL.len());
-        } else {
-            // Nothing came out, since nothing went in: the header of an empty stored block [RFC 7692 §7.2.3.6].
+        if out.len() == start {
+            // Nothing went in since the last flush: an empty stored block [RFC 7692 §7.2.3.6].
             out.push(0);
+            out.extend_from_slice(&TAIL);
         }
-        codec.mark = if self.takeover { self.history.mark() } else { Mark::NONE };
+        if last {
+            out.truncate(out.len() - TAIL.len());
+        }
+        if self.takeover || !last {
+            self.history.push(piece);
+            codec.mark = self.history.mark();
+        } else {
+            self.history.clear();
+        }
         codec.give_back();
     }
 
@@ -82,21 +73,23 @@ impl Compressor {
         let bits = self.window_bits.max(MIN_CODEC_BITS);
         let frame = message.compressed_frame(bits, |payload| {
             let mut out = Vec::new();
-            Self { history: History::new(0), unfinished: None, takeover: false, ..*self }
-                .compress(payload, true, &mut out);
+            Self { history: History::new(0), takeover: false, ..*self }.compress(payload, true, &mut out);
             out
         });
-        self.history.push(message.payload());
+        if self.takeover {
+            self.history.push(message.payload());
+        }
         frame
     }
 
     /// A codec that knows this connection's history and nothing else.
     fn prepare_codec(&self) -> Codec {
         let mut codec = Codec::take(self.window_bits.max(MIN_CODEC_BITS), self.level);
-        if self.takeover && codec.mark == self.history.mark() {
-            // It compressed our last message and none since: its window is our history, and more of it.
+        if codec.mark == self.history.mark() {
+            // It compressed our last message or piece and nothing since: its window is our history, and more of it.
             return codec;
         }
+        codec.mark = Mark::NONE;
         codec.deflate.reset();
         for part in self.history.parts() {
             if !part.is_empty() {
@@ -126,7 +119,7 @@ struct Codec {
 }
 
 thread_local! {
-    /// The codecs that are not in the middle of a message; the last used last.
+    /// The codecs, one of each kind that was asked for; the last used last.
     static POOL: RefCell<Vec<Codec>> = const { RefCell::new(Vec::new()) };
     /// What a codec writes into: output is copied once, and a message's buffer grows by what there is.
     static BLOCK: RefCell<Box<[u8]>> = RefCell::new(vec![0; BLOCK_LEN].into());
@@ -142,12 +135,7 @@ impl Codec {
     }
 
     fn give_back(self) {
-        POOL.with_borrow_mut(|pool| {
-            let spares = pool.iter().filter(|codec| codec.bits == self.bits && codec.level == self.level).count();
-            if spares < SPARE_CODECS {
-                pool.push(self);
-            }
-        });
+        POOL.with_borrow_mut(|pool| pool.push(self));
     }
 
     /// Compresses `input` to its end and flushes, so that the output ends with [`TAIL`]; it is empty if there has been

@@ -11,10 +11,13 @@ use std::fmt;
 use zlib_rs::{Inflate, InflateFlush, Status};
 
 use super::history::{History, Mark};
-use super::{BLOCK_LEN, SPARE_CODECS, TAIL};
+use super::{BLOCK_LEN, TAIL};
 
 /// The codec's window whatever was agreed, in bits. It may be larger than the peer's, never smaller.
 const CODEC_BITS: u8 = 15;
+
+/// How many idle codecs a thread keeps. One does for whole messages; those in pieces may overlap.
+const SPARE_CODECS: usize = 4;
 
 /// How many streams a message may consist of besides one per 64 bytes: each costs the copying of a window, so that
 /// two bytes of input, an empty stream, must not buy it without end.

@@ -19,6 +19,3 @@ const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
 
 /// How much a codec writes at a time, in bytes.
 const BLOCK_LEN: usize = 16 * 1024;
-
-/// How many idle codecs of a kind a thread keeps. One does for whole messages; messages in pieces may overlap.
-const SPARE_CODECS: usize = 4;
