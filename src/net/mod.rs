@@ -39,5 +39,5 @@ pub use id::ConnectionId;
 pub use listener::{ListenAddr, ListenConfig};
 pub use mailbox::{PostError, Remote};
 pub use sessions::{Readiness, SendError, Sent, Sessions, TimerId};
-pub use tls::{TlsAcceptor, TlsStream};
+pub use tls::{CertificateFiles, TlsAcceptor, TlsConnector, TlsError, TlsInfo, TlsStream};
 pub use transport::{PeerAddr, Stream, Transport};
