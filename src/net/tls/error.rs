@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use rustls::{AlertDescription, InvalidMessage};
+use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
 /// Why there is no TLS session, or no configuration for one.
 ///
@@ -86,6 +86,9 @@ impl TlsError {
                 | InvalidMessage::InvalidEmptyPayload,
             ) if !first.is_empty() && !looks_like_tls(first) => {
                 Self::NotTls { found: first.escape_ascii().to_string() }
+            }
+            Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+                Self::Certificate("its issuer is not trusted: it is self-signed, or the root is missing".to_owned())
             }
             Error::InvalidCertificate(reason) => Self::Certificate(reason.to_string()),
             Error::NoCertificatesPresented => Self::Certificate("none was presented".to_owned()),

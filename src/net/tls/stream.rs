@@ -162,19 +162,19 @@ impl<S: Stream> TlsStream<S> {
         // What follows a `close_notify` is not taken and means nothing.
         while !records.is_empty() && self.session.read_tls(&mut records)? > 0 {
             match self.session.process_new_packets() {
-                Ok(state) => {
-                    self.held = state.plaintext_bytes_to_read();
-                    if self.held > 0 {
-                        self.barren = 0;
-                        let len = self.session.reader().read(&mut buffer[filled..])?;
-                        self.held -= len;
-                        filled += len;
-                    }
-                }
-                Err(error) => {
-                    self.failure = Some(error);
-                    break;
-                }
+                Ok(state) => self.held = state.plaintext_bytes_to_read(),
+                // The records before the bad one may have had plaintext; what does not fit stays for the next read.
+                Err(error) => self.failure = Some(error),
+            }
+            if (self.held > 0 || self.failure.is_some())
+                && let Ok(len) = self.session.reader().read(&mut buffer[filled..])
+            {
+                self.barren = 0;
+                self.held = self.held.saturating_sub(len);
+                filled += len;
+            }
+            if self.failure.is_some() {
+                break;
             }
         }
         if self.barren > MAX_BARREN {
@@ -235,7 +235,7 @@ impl<S: Stream> Read for TlsStream<S> {
             match self.session.reader().read(buffer) {
                 // With bytes, or the end that a `close_notify` announced.
                 Ok(len) => {
-                    self.held -= len;
+                    self.held = self.held.saturating_sub(len);
                     return Ok(len);
                 }
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
