@@ -18,6 +18,9 @@ const TIMER_BATCH: usize = 4096;
 /// How much longer a connection's deadlines wait while its peer slowly takes what is queued for it.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long that may go on for a connection that is closing.
+const LAST_PATIENCE: Duration = Duration::from_secs(60);
+
 /// What one connection may do in one turn.
 struct Budget {
     bytes: usize,
@@ -463,7 +466,8 @@ impl Sessions {
         if let Some(deadline) = session.deadline()
             && deadline <= self.now
         {
-            if mem::take(&mut session.flags.progress) && session.flags.blocked && session.takes_messages() {
+            let is_patient = session.takes_messages() || self.now < deadline + LAST_PATIENCE;
+            if mem::take(&mut session.flags.progress) && session.flags.blocked && is_patient {
                 // A slow reader is not a dead one: it takes what we send, and what it says meanwhile is not decoded.
                 let again = self.wheel.insert(self.now + PATIENCE, Timer::Session(id));
                 session.timer = Some((again, deadline));

@@ -204,3 +204,133 @@ impl BufferPool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::io::Read;
+    use std::sync::{Arc, Mutex};
+
+    use super::super::Stream;
+    use super::*;
+    use crate::wire::PreparedMessage;
+
+    /// Takes as many bytes per call as it was told, then nothing.
+    #[derive(Debug, Default)]
+    struct Sink {
+        taken: Arc<Mutex<Vec<u8>>>,
+        rooms: VecDeque<usize>,
+    }
+
+    impl Read for Sink {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+    }
+
+    impl Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.write_vectored(&[IoSlice::new(bytes)])
+        }
+
+        fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+            let mut room = self.rooms.pop_front().ok_or(io::ErrorKind::WouldBlock)?;
+            let mut taken = 0;
+            for slice in slices {
+                let part = &slice[..slice.len().min(room)];
+                self.taken.lock().unwrap().extend_from_slice(part);
+                (room, taken) = (room - part.len(), taken + part.len());
+            }
+            Ok(taken)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Stream for Sink {
+        fn shutdown_write(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn sink(rooms: impl IntoIterator<Item = usize>) -> (Transport, Arc<Mutex<Vec<u8>>>) {
+        let sink = Sink { taken: Arc::default(), rooms: rooms.into_iter().collect() };
+        let taken = Arc::clone(&sink.taken);
+        (Transport::Other(Box::new(sink)), taken)
+    }
+
+    #[test]
+    fn whatever_the_stream_takes_the_bytes_leave_in_order_and_once() {
+        let large = PreparedMessage::new(&vec![b'x'; 3 * BY_REFERENCE]);
+        let small = PreparedMessage::new("small");
+        for room in [1, 2, 3, 1000, BY_REFERENCE, usize::MAX] {
+            let mut pool = BufferPool::default();
+            let mut outbox = Outbox::default();
+            let mut expected = Vec::new();
+            let (mut stream, taken) = sink(std::iter::repeat_n(room, 1_000_000 / room.min(1_000_000)));
+            for round in 0..20_u8 {
+                let own = vec![round; usize::from(round) * 100];
+                outbox.tail(&mut pool).extend_from_slice(&own);
+                expected.extend_from_slice(&own);
+                let frame = if round % 3 == 0 { large.frame() } else { small.frame() };
+                expected.extend_from_slice(frame.as_ref());
+                outbox.push_shared(frame, &mut pool);
+                if round % 7 == 0 {
+                    // Something leaves before more is appended.
+                    let (mut narrow, first) = sink([room]);
+                    outbox.write_to(&mut narrow, &mut pool).unwrap();
+                    taken.lock().unwrap().extend_from_slice(&first.lock().unwrap());
+                }
+                assert_eq!(outbox.len() + taken.lock().unwrap().len(), expected.len());
+            }
+            assert_eq!(outbox.write_to(&mut stream, &mut pool).unwrap(), Flushed::Drained);
+            assert!(outbox.is_empty());
+            assert!(*taken.lock().unwrap() == expected, "{room} bytes at a time");
+        }
+    }
+
+    #[test]
+    fn what_the_stream_refuses_is_kept_and_its_length_known() {
+        let mut pool = BufferPool::default();
+        let mut outbox = Outbox::default();
+        outbox.tail(&mut pool).extend_from_slice(b"Hello");
+        let (mut stream, taken) = sink([2]);
+        assert_eq!(outbox.write_to(&mut stream, &mut pool).unwrap(), Flushed::Blocked);
+        assert_eq!((outbox.len(), &taken.lock().unwrap()[..]), (3, &b"He"[..]));
+    }
+
+    #[test]
+    fn a_turn_of_many_pieces_is_one_write() {
+        let mut pool = BufferPool::default();
+        let mut outbox = Outbox::default();
+        let large = PreparedMessage::new(&vec![0; BY_REFERENCE]);
+        for _ in 0..20 {
+            outbox.tail(&mut pool).extend_from_slice(b"own");
+            outbox.push_shared(large.frame(), &mut pool);
+        }
+        let (mut stream, _) = sink([usize::MAX]);
+        assert_eq!(outbox.write_to(&mut stream, &mut pool).unwrap(), Flushed::Drained);
+    }
+
+    #[test]
+    fn an_empty_outbox_owns_no_memory_and_the_pool_lends_again_what_came_back() {
+        let mut pool = BufferPool::default();
+        let mut outbox = Outbox::default();
+        outbox.tail(&mut pool).extend_from_slice(b"Hello");
+        let buffer = outbox.tail(&mut pool).as_ptr();
+        let (mut stream, _) = sink([usize::MAX]);
+        outbox.write_to(&mut stream, &mut pool).unwrap();
+        assert_eq!(outbox.tail.capacity(), 0);
+        assert!(outbox.queue.is_none());
+        assert_eq!(pool.take().as_ptr(), buffer);
+
+        pool.give(Vec::with_capacity(BufferPool::LARGEST + 1));
+        assert!(pool.buffers.is_empty(), "a huge buffer is not kept");
+        for _ in 0..1000 {
+            pool.give(Vec::with_capacity(BufferPool::LARGEST));
+        }
+        assert!(pool.held <= BufferPool::HELD);
+    }
+}

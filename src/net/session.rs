@@ -228,3 +228,14 @@ impl Session {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_connection_is_small() {
+        // Ten thousand idle connections are to cost at most 1 KiB each, the poll's and the application's share included.
+        assert!(size_of::<Session>() <= 400, "{} bytes", size_of::<Session>());
+    }
+}

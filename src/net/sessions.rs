@@ -16,11 +16,11 @@ use super::dial::Dial;
 use super::drain::Drain;
 use super::mailbox::Notifier;
 use super::outbox::{BufferPool, Outbox};
-use super::session::{Dialing, Head, Origin, Phase, Session};
+use super::session::{Answer, Dialing, Head, Origin, Phase, Session};
 use super::slab::GenerationSlab;
 use super::timers::{TimerKey, Wheel};
 use super::{ConnectionId, DialError, DialRequest, NetConfig, OverflowPolicy, PeerAddr, Stream, Transport};
-use crate::handshake::{Agreed, HeadReader, Rejection, Response, UpgradeRequest};
+use crate::handshake::{Agreed, ClientHandshake, HeadReader, Rejection, Response, UpgradeRequest};
 use crate::protocol::{self, Closed, Connection, Scratch};
 use crate::wire::{CloseCode, Message, MessageKind, PreparedMessage};
 
@@ -256,7 +256,7 @@ impl Sessions {
 
     /// Dials; `opened` or `dial_failed` follows, never before this returns.
     pub fn dial(&mut self, request: DialRequest) -> ConnectionId {
-        let deadline = self.now.checked_add(request.timeout).unwrap_or_else(|| self.now + Duration::from_secs(86_400));
+        let deadline = self.after(request.timeout);
         let dialing = Dialing { dial: Dial::new(request, self.now), deadline, wait: None };
         let id = self.slab.insert(Session::new(None, Phase::Dialing(Box::new(dialing)), PeerAddr::Unknown));
         if self.drain.is_some() || self.slab.len() > self.config.max_connections {
@@ -266,6 +266,33 @@ impl Sessions {
             self.rearm(id);
         }
         id
+    }
+
+    /// Begins the opening handshake as a client over a stream that already stands; of `request`, how to get there is
+    /// ignored. `opened` or `dial_failed` follows.
+    ///
+    /// # Errors
+    /// The request may not be sent so, or the stream could not be registered.
+    pub fn dial_over(
+        &mut self,
+        transport: Transport,
+        peer: PeerAddr,
+        request: &DialRequest,
+    ) -> Result<ConnectionId, DialError> {
+        if self.drain.is_some() || self.slab.len() >= self.config.max_connections {
+            return Err(DialError::Cancelled);
+        }
+        let (handshake, bytes) = ClientHandshake::new(&request.uri, &request.options).map_err(DialError::Handshake)?;
+        let deadline = self.after(request.timeout);
+        let answer = Answer { handshake, config: Arc::clone(&request.config), deadline };
+        let id = self.slab.insert(Session::new(Some(transport), Phase::Answer(Box::new(answer)), peer));
+        self.register(id).map_err(DialError::Io)?;
+        if let Some(session) = self.slab.get_mut(id) {
+            session.outbox.tail(&mut self.pool).extend_from_slice(&bytes);
+        }
+        self.mark_dirty(id);
+        self.rearm(id);
+        Ok(id)
     }
 
     /// Takes a stream that a peer has opened and serves it. One over a cap is answered 503 if that is possible.
@@ -292,13 +319,7 @@ impl Sessions {
         (session.flags.counted, session.flags.half_open) = (admitted.is_ok(), admitted.is_ok());
         session.flags.refused = admitted.is_err();
         self.refused += usize::from(admitted.is_err());
-        if let (Some(registry), Some(transport)) = (&self.registry, &mut session.transport)
-            && let Err(error) = transport.register(registry, id.token())
-        {
-            session.phase = Phase::Gone;
-            self.remove(id);
-            return Err(error);
-        }
+        self.register(id)?;
         if admitted.is_err() {
             self.respond(id, &Rejection::unavailable(Some(Self::RETRY_AFTER)).response(), false);
         }
@@ -324,10 +345,7 @@ impl Sessions {
 
     /// Has the application's `timer` called with `key` after `after`, never early and up to one tick (20 ms) late.
     pub fn set_timer(&mut self, after: Duration, key: u64) -> TimerId {
-        // A time that no clock will show is as good as never.
-        let deadline =
-            self.now.checked_add(after).unwrap_or_else(|| self.now + Duration::from_secs(100 * 365 * 86_400));
-        TimerId(self.wheel.insert(deadline, Timer::Application(key)))
+        TimerId(self.wheel.insert(self.after(after), Timer::Application(key)))
     }
 
     /// Cancels a timer; whether it was still to come.
@@ -443,6 +461,23 @@ impl Sessions {
         self.mark_dirty(id);
         written?;
         Ok(if is_full { Sent::Backpressure } else { Sent::Written })
+    }
+
+    /// That much later than now; a time that no clock will show is a century off.
+    fn after(&self, duration: Duration) -> Instant {
+        self.now.checked_add(duration).unwrap_or_else(|| self.now + Duration::from_secs(100 * 365 * 86_400))
+    }
+
+    /// Puts the stream of a new connection under its token; one that cannot be is gone again.
+    fn register(&mut self, id: ConnectionId) -> io::Result<()> {
+        let Some(session) = self.slab.get_mut(id) else { return Ok(()) };
+        if let (Some(registry), Some(transport)) = (&self.registry, &mut session.transport)
+            && let Err(error) = transport.register(registry, id.token())
+        {
+            self.remove(id);
+            return Err(error);
+        }
+        Ok(())
     }
 
     pub(super) fn new_head(&self) -> Phase {
