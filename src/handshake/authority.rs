@@ -110,10 +110,14 @@ pub(super) struct Credentials {
 impl Credentials {
     /// Takes `user:password@` off the front of an authority.
     ///
-    /// `None` if a `%` is not followed by two hexadecimal digits, or the name has a colon, which Basic credentials
-    /// cannot say [RFC 7617 §2].
+    /// `None` if a byte cannot stand there, such as a backslash, which others take for the end of the host; if a `%` is
+    /// not followed by two hexadecimal digits; or if the name has a colon, which Basic credentials cannot say
+    /// [RFC 3986 §3.2.1, RFC 7617 §2].
     pub(super) fn split(authority: &str) -> Option<(Option<Self>, &str)> {
         let Some((userinfo, authority)) = authority.rsplit_once('@') else { return Some((None, authority)) };
+        if !userinfo.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:".contains(&byte)) {
+            return None;
+        }
         let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
         let credentials = Self { user: percent_decode(user)?, password: percent_decode(password)? };
         (!credentials.user.contains(&b':')).then_some((Some(credentials), authority))
@@ -145,6 +149,19 @@ pub(super) fn percent_decode(text: &str) -> Option<Vec<u8>> {
         });
     }
     Some(decoded)
+}
+
+/// The reverse, for what a path shows: every byte but letters, digits and `-._~/`.
+pub(super) fn percent_encode(text: &str) -> String {
+    text.bytes().fold(String::with_capacity(text.len()), |mut encoded, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push('%');
+            encoded.extend([byte >> 4, byte & 15].map(|digit| char::from(b"0123456789ABCDEF"[usize::from(digit)])));
+        }
+        encoded
+    })
 }
 
 #[cfg(test)]

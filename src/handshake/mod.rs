@@ -11,6 +11,27 @@
 //!      │                   │              │
 //!      └───────────────────┴──────────────┴─▶ Rejection ─▶ Response (4xx, 5xx, then close)
 //! ```
+//!
+//! ```
+//! use loopwire::handshake::{Acceptance, HeadLimits, HeadReader, Rejection, Request, UpgradeRequest};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let limits = HeadLimits::default();
+//! let mut reader = HeadReader::new(limits);
+//! // A head arrives in pieces, and what follows it may be in the last.
+//! assert_eq!(reader.push(b"GET /chat?room=1 HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\n")?, None);
+//! let rest = b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n\x81";
+//! assert_eq!(reader.push(rest)?, Some(rest.len() - 1));
+//!
+//! let request = UpgradeRequest::from_request(Request::parse(reader.bytes(), &limits)?)?;
+//! assert_eq!((request.path(), request.query()), ("/chat", Some("room=1")));
+//! assert!(request.response(&Acceptance::default())?.starts_with(b"HTTP/1.1 101 Switching Protocols\r\n"));
+//!
+//! let rejection: Rejection = HeadReader::new(limits).push(b"GET / HTTP/1.1\n").unwrap_err();
+//! assert_eq!(rejection.to_string(), "LF without CR: lines end with CR LF [RFC 9112 §2.2]");
+//! # Ok(())
+//! # }
+//! ```
 
 mod answer;
 mod authority;

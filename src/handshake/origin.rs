@@ -14,7 +14,8 @@ pub enum OriginPolicy {
     #[default]
     Any,
     /// Only the host and port that the request itself names in Host; the scheme is not compared, as TLS may end at a
-    /// proxy before this server.
+    /// proxy before this server. A server that only its machine or its network should reach wants a
+    /// [`List`](Self::List): whoever points a name of their own at its address has the same host.
     SameHost,
     /// Only one of these.
     List(Vec<Origin>),
@@ -80,11 +81,12 @@ impl Origin {
         })
     }
 
-    /// Whether a Host field names this host and port.
+    /// Whether a Host field names this host and port. Only what a web server served has come from a host.
     fn is_host(&self, host: &str) -> bool {
-        Authority::parse(host).is_ok_and(|host| {
-            host.host.eq_ignore_ascii_case(&self.host) && host.port.or(default_port(&self.scheme)) == self.port
-        })
+        matches!(&self.scheme[..], "http" | "https")
+            && Authority::parse(host).is_ok_and(|host| {
+                host.host.eq_ignore_ascii_case(&self.host) && host.port.or(default_port(&self.scheme)) == self.port
+            })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::authority::{Authority, AuthorityFault, Credentials, percent_decode};
+use super::authority::{Authority, AuthorityFault, Credentials, percent_decode, percent_encode};
 use super::fields::excerpt;
 
 /// How the server is reached.
@@ -152,7 +152,7 @@ impl fmt::Display for Uri {
     /// The address without name and password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.socket_path {
-            Some(path) => write!(f, "{}:{path}:{}", self.scheme.as_str(), self.target),
+            Some(path) => write!(f, "{}:{}:{}", self.scheme.as_str(), percent_encode(path), self.target),
             None => write!(f, "{}://{}{}", self.scheme.as_str(), self.host_field(), self.target),
         }
     }
@@ -188,7 +188,7 @@ pub enum UriError {
     HostInvalid(String),
     /// A port that is not a number from 1 to 65535.
     PortInvalid,
-    /// A name and password that cannot be read.
+    /// A name and password with a byte that must be percent-encoded.
     Credentials,
     /// A Unix socket's path that is not absolute, or a target after it that is not.
     SocketPath,
@@ -214,9 +214,9 @@ impl fmt::Display for UriError {
                 )
             }
             Self::PortInvalid => f.write_str("the port is not a number from 1 to 65535"),
-            Self::Credentials => {
-                f.write_str("the user's name has a colon, or a % is not followed by two digits: write % as %25")
-            }
+            Self::Credentials => f.write_str(
+                "the user's name or password has a colon or a byte that must be written as % and two digits",
+            ),
             Self::SocketPath => {
                 f.write_str("write ws+unix:, the socket's absolute path, a colon, and the absolute path to ask for")
             }
@@ -274,7 +274,10 @@ mod tests {
             assert_eq!(uri.host_field(), host_field, "{text}");
             assert_eq!(uri.to_string(), written, "{text}");
         }
-        assert_eq!(Uri::parse("ws+unix:/run/a%20b.sock:/").unwrap().socket_path(), Some("/run/a b.sock"));
+        let odd = Uri::parse("ws+unix:/run/a%20b%3a%0A%C3%A9.sock:/").unwrap();
+        assert_eq!(odd.socket_path(), Some("/run/a b:\né.sock"));
+        assert_eq!(odd.to_string(), "ws+unix:/run/a%20b%3A%0A%C3%A9.sock:/", "one line, and the same address");
+        assert_eq!(Uri::parse(&odd.to_string()), Ok(odd));
     }
 
     #[test]
@@ -303,6 +306,9 @@ mod tests {
             ("ws://a:b/", UriError::PortInvalid),
             ("ws://u%3Au:p@a/", UriError::Credentials),
             ("ws://u%z:p@a/", UriError::Credentials),
+            ("ws://good.example\\@evil.example/", UriError::Credentials),
+            ("ws://a@b@c/", UriError::Credentials),
+            ("ws://good.example\\.evil.example/", UriError::HostInvalid("good.example\\.evil.example".into())),
             ("ws+unix:a.sock:/", UriError::SocketPath),
             ("ws+unix:", UriError::SocketPath),
             ("ws+unix:/a.sock:b", UriError::SocketPath),

@@ -16,6 +16,8 @@ fn an_origin_is_compared_as_a_whole() {
         ("http://localhost:3000", true, false),
         ("chrome-extension://abcd", true, false),
         ("http://good.com", false, true),
+        ("wss://good.com", false, false),
+        ("chrome-extension://good.com", false, false),
         ("http://good.com:443", false, false),
         ("https://good.com:8443", false, false),
         ("https://good.com.evil", false, false),
