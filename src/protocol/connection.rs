@@ -10,7 +10,7 @@ use super::encoder::Encoder;
 use super::frame_log::{self, Direction};
 use super::keepalive::{Due, Keepalive};
 use super::rate::ControlRate;
-use super::{Closed, Config, Event, Input, Piece, Role, Scratch, SendError};
+use super::{Closed, Config, Delivery, Event, Input, Piece, Role, Scratch, SendError};
 use crate::deflate::{Compressor, Decompressor, DeflateParams};
 use crate::wire::{CloseCode, CloseFrame, Message, MessageKind, Opcode, PreparedMessage, ProtocolError, SharedFrame};
 
@@ -132,6 +132,14 @@ impl Connection {
             return None;
         }
         self.keepalive.heard(now);
+        if self.may_take_whole_messages()
+            && let Some((kind, payload)) = self.decoder.whole_message(input, self.config.max_message)
+        {
+            return match message(kind, payload) {
+                Ok(event) => Some(event),
+                Err(error) => Some(self.fail(error, out, now)),
+            };
+        }
         let found = loop {
             if self.is_deaf() {
                 input.take(usize::MAX);
@@ -157,6 +165,12 @@ impl Connection {
             Ok(event) => Some(event),
             Err(error) => Some(self.fail(error, out, now)),
         }
+    }
+
+    /// Whether a message that stands whole in the input is an event just as it is, and no line in the log.
+    #[inline]
+    fn may_take_whole_messages(&self) -> bool {
+        self.closing.is_none() && self.config.delivery == Delivery::Whole && !frame_log::is_on()
     }
 
     /// Takes the next frame, or the next part of one that arrives in parts.
@@ -252,13 +266,7 @@ impl Connection {
         now: Instant,
     ) -> Result<Event<'e>, ProtocolError> {
         Ok(match found {
-            Found::Data(Data::Message(MessageKind::Text, place)) => {
-                let text = simdutf8::basic::from_utf8(place.bytes(scratch)).map_err(|_| ProtocolError::InvalidUtf8)?;
-                Event::Message(Message::Text(text))
-            }
-            Found::Data(Data::Message(MessageKind::Binary, place)) => {
-                Event::Message(Message::Binary(place.bytes(scratch)))
-            }
+            Found::Data(Data::Message(kind, place)) => message(kind, place.bytes(scratch))?,
             Found::Data(Data::Piece { kind, place, first, last }) => {
                 Event::Piece(Piece { kind, data: place.bytes(scratch), first, last })
             }
@@ -425,6 +433,12 @@ impl Connection {
 
     // What time and the transport say.
 
+    /// Takes note of a sign of life other than bytes: that a full send buffer has room again, so that the peer took what
+    /// was in it. A transport that stops reading while its peer is slow to read would else find it silent.
+    pub fn heard(&mut self, now: Instant) {
+        self.keepalive.heard(now);
+    }
+
     /// Takes note that the peer's stream has ended.
     pub fn end_of_stream(&mut self) {
         if self.closing.is_none() {
@@ -497,6 +511,17 @@ impl Connection {
     pub fn deflate(&self) -> Option<DeflateParams> {
         self.deflate
     }
+}
+
+/// The event that a whole message is, if it is one.
+#[inline]
+fn message(kind: MessageKind, payload: &[u8]) -> Result<Event<'_>, ProtocolError> {
+    Ok(Event::Message(match kind {
+        MessageKind::Text => {
+            Message::Text(simdutf8::basic::from_utf8(payload).map_err(|_| ProtocolError::InvalidUtf8)?)
+        }
+        MessageKind::Binary => Message::Binary(payload),
+    }))
 }
 
 /// The two halves of the compression agreed on, each with the window of the role that sends.

@@ -12,10 +12,16 @@ pub(super) enum Direction {
     Sent,
 }
 
+/// Whether anyone reads it.
+#[inline]
+pub(super) fn is_on() -> bool {
+    log::log_enabled!(log::Level::Debug)
+}
+
 /// Logs a frame by its header.
 #[inline]
 pub(super) fn frame(role: Role, direction: Direction, header: &FrameHeader) {
-    if log::log_enabled!(log::Level::Debug) {
+    if is_on() {
         write_frame(role, direction, header);
     }
 }
