@@ -353,6 +353,16 @@ fn good_answers_are_agreed_to() {
 }
 
 #[test]
+fn interim_answers_count_towards_the_same_cap() {
+    let interim = format!("HTTP/1.1 102 Wait\r\nX: {}\r\n\r\n", "y".repeat(4000)).into_bytes();
+    let within = [&interim.repeat(4)[..], &good()].concat();
+    assert!(within.len() <= 16_384);
+    agreed(&within);
+    let over = [&interim.repeat(5)[..], &good()].concat();
+    assert!(failed(&over).to_string().starts_with("a head of more than 16384 bytes"));
+}
+
+#[test]
 fn what_follows_the_head_is_frames() {
     let frames = b"\x81\x05Hello\r\n\r\n";
     let (_, left) = answer_every_way(&offering_everything(), &[&good()[..], frames].concat()).unwrap();

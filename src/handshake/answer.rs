@@ -15,28 +15,37 @@ pub(super) struct Answer {
 #[derive(Debug)]
 pub(super) struct AnswerReader {
     limits: HeadLimits,
+    /// Bytes of interim heads so far.
+    passed_over: usize,
     head: HeadReader,
 }
 
 impl AnswerReader {
     pub(super) fn new(limits: HeadLimits) -> Self {
-        Self { limits, head: HeadReader::for_answer(limits) }
+        Self { limits, passed_over: 0, head: HeadReader::for_answer(limits) }
     }
 
     /// Takes the next piece. `Some((answer, n))`: `n` bytes of it belonged to the head, what follows is the body.
     pub(super) fn push(&mut self, piece: &[u8]) -> Result<Option<(Answer, usize)>, HeadFault> {
         let mut used = 0;
         loop {
-            let Some(end) = self.head.push_raw(&piece[used..])? else { return Ok(None) };
+            let Some(end) = self.push_head(&piece[used..])? else { return Ok(None) };
             used += end;
             let answer = Answer::parse(self.head.bytes(), &self.limits)?;
             if answer.status == 101 || answer.status >= 200 {
                 return Ok(Some((answer, used)));
             }
             // The cap is on all heads together, or interim answers without end would get around it.
-            self.limits.head -= self.head.bytes().len();
-            self.head = HeadReader::for_answer(self.limits);
+            self.passed_over += self.head.bytes().len();
+            self.head = HeadReader::for_answer(HeadLimits { head: self.limits.head - self.passed_over, ..self.limits });
         }
+    }
+
+    fn push_head(&mut self, piece: &[u8]) -> Result<Option<usize>, HeadFault> {
+        self.head.push_raw(piece).map_err(|fault| match fault {
+            HeadFault::TooLong(_) => HeadFault::TooLong(self.limits.head),
+            fault => fault,
+        })
     }
 }
 

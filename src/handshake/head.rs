@@ -244,7 +244,7 @@ impl HeadFault {
         }
         match self {
             Self::StartLineTooLong(_) => {
-                rule("start-line-too-long", "RFC 9110 §15.5.15", "a request line stays within what the receiver reads")
+                rule("start-line-too-long", "RFC 9110 §15.5.15", "a start line stays within what the receiver reads")
             }
             Self::TooLong(_) => rule("head-too-long", "RFC 6585 §5", "a head stays within what the receiver reads"),
             Self::TooManyFields(_) => {

@@ -55,6 +55,14 @@ fn a_value_is_text_even_if_it_is_not_utf_8() {
 }
 
 #[test]
+fn printing_a_request_hides_what_may_be_a_secret() {
+    let request = accepted(&plus("cookie: session=s3cret\r\nAuthorization: Bearer s3cret\r\nX-A: shown\r\n"));
+    let printed = format!("{request:?}");
+    assert!(printed.contains("shown") && !printed.contains("s3cret"), "{printed}");
+    assert_eq!(request.fields().get("Cookie"), Some("session=s3cret"));
+}
+
+#[test]
 fn protocols_are_read_in_order_and_one_of_them_may_be_chosen() {
     let request = accepted(&with_each("Sec-WebSocket-Protocol", &["chat, superchat", "v2.x~y"]));
     assert_eq!(request.protocols(), ["chat", "superchat", "v2.x~y"]);
