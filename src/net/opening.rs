@@ -92,8 +92,8 @@ impl Sessions {
         if self.is_draining() {
             return self.reject(id, &Rejection::unavailable(Some(Self::RETRY_AFTER)));
         }
+        let head_only = request.method() == "HEAD";
         if !request.wants_upgrade() {
-            let head_only = request.method() == "HEAD";
             let response = self.guard(Some(id), "request", |sessions| app.request(sessions, id, &request));
             let response = response.unwrap_or_else(|| Response::new(500));
             log::debug!("{id}: {} {} → {}", request.method(), request.target(), response.status());
@@ -104,7 +104,7 @@ impl Sessions {
         }
         let request = match UpgradeRequest::from_request(request) {
             Ok(request) => request,
-            Err(rejection) => return self.reject(id, &rejection),
+            Err(rejection) => return self.reject_with(id, &rejection, head_only),
         };
         let answer = self.guard(Some(id), "upgrade", |sessions| app.upgrade(sessions, id, &request));
         if !self.is_deciding(id) {
@@ -164,8 +164,13 @@ impl Sessions {
 
     /// Answers a request that breaks a rule; nothing behind it is ever looked at.
     pub(super) fn reject(&mut self, id: ConnectionId, rejection: &Rejection) {
+        self.reject_with(id, rejection, false);
+    }
+
+    /// As [`reject`](Self::reject); `head_only`: as the answer to HEAD, which has no body.
+    fn reject_with(&mut self, id: ConnectionId, rejection: &Rejection, head_only: bool) {
         log::info!("{}: refused with {}: {rejection}", self.peer(id), rejection.status());
-        self.respond(id, &rejection.response(), false);
+        self.respond(id, &rejection.response(), head_only);
     }
 
     /// The peer ended the stream, or it broke, before the connection was open.
@@ -193,7 +198,12 @@ impl Sessions {
                 dialing.wait = None;
                 self.requeue(id);
             }
-            Phase::Dialing(_) | Phase::Answer(_) => self.lose(id, DialError::Timeout),
+            Phase::Dialing(_) => self.lose(id, DialError::Timeout),
+            // A refusal whose body has no end says more than that time is up.
+            Phase::Answer(answer) => match answer.handshake.give_up() {
+                refused @ HandshakeError::Refused(_) => self.lose(id, DialError::Handshake(refused)),
+                _ => self.lose(id, DialError::Timeout),
+            },
             Phase::Deciding | Phase::Open(_) | Phase::Ending(_) | Phase::Gone => {}
         }
     }
