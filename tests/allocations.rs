@@ -295,6 +295,16 @@ fn a_deflate_bomb_costs_no_more_than_the_limit() {
 }
 
 #[test]
+fn the_beginning_of_a_compressed_message_does_not_cost_a_codec() {
+    let mut bench = Bench::new(Role::Server, &Config::default(), Some(DeflateParams::default()));
+    let mut bytes = [masked(0x41, b"\xf2\x48\xcd"), masked(0x00, b"\xc9")].concat();
+    let usage = usage(|| bench.feed(&mut bytes));
+    assert!(usage.peak < 1000, "{usage:?}");
+    bench.feed(&mut masked(0x80, b"\xc9\x07\x00"));
+    assert_eq!((bench.events, bench.error), (1, None));
+}
+
+#[test]
 fn a_million_unasked_pongs_leave_nothing_behind() {
     let mut bench = Bench::new(Role::Server, &Config::default(), None);
     let pongs = masked(0x8A, b"nobody asked").repeat(1000);

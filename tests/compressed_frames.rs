@@ -96,11 +96,19 @@ fn the_compressed_bit_elsewhere_and_what_does_not_inflate_are_refused() {
 }
 
 #[test]
-fn text_inside_a_compressed_message_fails_before_its_end() {
+fn text_inside_a_long_compressed_message_fails_before_its_end() {
     let mut end = End::new(Role::Server, &Config::default(), Some(DeflateParams::default()));
     let mut compressor = Compressor::new(15, true, &DeflateConfig::default());
+    let mut state = 1_u32;
+    let noise: Vec<u8> = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        b'!' + (state >> 26) as u8
+    })
+    .take(8000)
+    .collect();
     let mut piece = Vec::new();
-    compressor.compress(b"fine, then \xf4\x90", false, &mut piece);
+    compressor.compress(&noise, false, &mut piece);
+    compressor.compress(b"and then \xf4\x90", false, &mut piece);
     end.feed(&masked(0x41, &piece));
     assert_eq!(end.seen, error(ProtocolError::InvalidUtf8));
 }

@@ -10,6 +10,12 @@ use super::{Config, Delivery, Scratch};
 use crate::deflate::{Decompressor, InflateError};
 use crate::wire::{FrameHeader, MessageKind, Opcode, ProtocolError, Utf8Validator};
 
+/// How much of an unfinished message must have come, in compressed bytes, before it is inflated.
+///
+/// While a message is inflated bit by bit it occupies a codec, about 50 KB: that must not be had for a few bytes on each
+/// of many connections.
+const WORTH_A_CODEC: usize = 4096;
+
 /// Turns the data frames of one connection into messages or pieces.
 #[derive(Debug)]
 pub(super) struct Assembler {
@@ -26,6 +32,8 @@ struct Assembly {
     declared: u64,
     fragments: u32,
     utf8: Utf8Validator,
+    /// What has arrived and is not inflated yet.
+    held: Vec<u8>,
     /// What has arrived, inflated; nothing if it is delivered in pieces.
     bytes: Vec<u8>,
     /// Whether a piece was delivered.
@@ -119,6 +127,7 @@ impl Assembler {
             declared: header.payload_len,
             fragments: 1,
             utf8: Utf8Validator::new(),
+            held: Vec::new(),
             bytes: Vec::new(),
             delivered: false,
         }));
@@ -153,6 +162,14 @@ impl Assembler {
         let had = message.bytes.len();
         let last = part.ends && part.fin;
         if message.compressed {
+            if !last && message.held.len() + part.payload.len() < WORTH_A_CODEC {
+                message.held.extend_from_slice(part.payload);
+                return Ok(None);
+            }
+            let held = mem::take(&mut message.held);
+            if !held.is_empty() {
+                self.inflate(&held, false, config.max_message, &mut message.bytes)?;
+            }
             self.inflate(part.payload, last, config.max_message, &mut message.bytes)?;
         } else {
             let most = if part.fin { message.declared } else { config.max_message as u64 };
