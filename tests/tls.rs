@@ -14,6 +14,9 @@ use rustls::pki_types::ServerName;
 
 // ---- Certificates ----
 
+/// No two authorities share a name.
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
 /// An authority that the tests trust.
 struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
@@ -28,8 +31,6 @@ impl Authority {
     fn new() -> Self {
         let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        // No two authorities share a name.
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("authority {}", COUNT.fetch_add(1, Ordering::Relaxed));
         params.distinguished_name.push(rcgen::DnType::CommonName, name);
         Self { issuer: CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap() }

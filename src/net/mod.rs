@@ -23,6 +23,7 @@ mod listener;
 mod mailbox;
 mod opening;
 mod outbox;
+mod proxy;
 mod session;
 mod sessions;
 mod signals;
@@ -33,7 +34,7 @@ mod transport;
 
 pub use application::{Answer, Application};
 pub use config::{NetConfig, OverflowPolicy};
-pub use dial::{DialError, DialRequest};
+pub use dial::{Attempt, Backoff, DialError, DialRequest};
 pub use event_loop::EventLoop;
 pub use id::ConnectionId;
 pub use listener::{ListenAddr, ListenConfig};

@@ -6,7 +6,7 @@ use std::mem;
 use super::dial::{DialContext, DialStep};
 use super::session::{self, Origin, Phase};
 use super::sessions::Report;
-use super::{Answer, Application, ConnectionId, DialError, Sessions, Stream};
+use super::{Answer, Application, ConnectionId, DialError, PeerAddr, Sessions, Stream, Transport};
 use crate::handshake::{Agreed, ClientHandshake, HandshakeError, Rejection, Request, Response, UpgradeRequest};
 use crate::protocol::{Connection, Role};
 
@@ -20,6 +20,7 @@ impl Sessions {
                 let Some(transport) = &mut session.transport else { return false };
                 match transport.handshake() {
                     Ok(true) => {
+                        log_tls(id, &session.peer, transport);
                         self.set_phase(id, self.new_head());
                         // The layer's last words of the handshake may still wait.
                         self.mark_dirty(id);
@@ -62,7 +63,7 @@ impl Sessions {
                 match ClientHandshake::new(&request.uri, &request.options) {
                     Ok((handshake, bytes)) => {
                         let (config, deadline) = (request.config.clone(), dialing.deadline);
-                        transport.set_nodelay();
+                        log_tls(id, &peer, &transport);
                         session.transport = Some(transport);
                         session.peer = peer;
                         session.phase = Phase::Answer(Box::new(session::Answer { handshake, config, deadline }));
@@ -191,14 +192,18 @@ impl Sessions {
         match &mut session.phase {
             Phase::Head(head) if !head.reader.is_empty() => self.reject(id, &Rejection::request_timeout()),
             Phase::Head(_) | Phase::Secure(_) => {
-                log::info!("{}: dropped: no request in time", session.peer);
+                let what = if matches!(session.phase, Phase::Secure(_)) { "TLS handshake" } else { "request" };
+                log::info!("{}: dropped: no {what} in time", session.peer);
                 self.lose(id, DialError::Timeout);
             }
             Phase::Dialing(dialing) if self.now < dialing.deadline => {
                 dialing.wait = None;
                 self.requeue(id);
             }
-            Phase::Dialing(_) => self.lose(id, DialError::Timeout),
+            Phase::Dialing(dialing) => {
+                let error = dialing.dial.give_up();
+                self.lose(id, error);
+            }
             // A refusal whose body has no end says more than that time is up.
             Phase::Answer(answer) => match answer.handshake.give_up() {
                 refused @ HandshakeError::Refused(_) => self.lose(id, DialError::Handshake(refused)),
@@ -248,5 +253,14 @@ impl Sessions {
                 self.remove(id);
             }
         }
+    }
+}
+
+/// What the two ends agreed on, if they speak TLS.
+fn log_tls(id: ConnectionId, peer: &PeerAddr, transport: &Transport) {
+    if let Transport::Tls(stream) = transport
+        && let Some(info) = stream.info()
+    {
+        log::debug!("{id}: TLS with {peer}: {info}");
     }
 }

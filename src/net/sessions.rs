@@ -257,7 +257,7 @@ impl Sessions {
     /// Dials; `opened` or `dial_failed` follows, never before this returns.
     pub fn dial(&mut self, request: DialRequest) -> ConnectionId {
         let deadline = self.after(request.timeout);
-        let dialing = Dialing { dial: Dial::new(request, self.now), deadline, wait: None };
+        let dialing = Dialing { dial: Dial::new(request), deadline, wait: None };
         let id = self.slab.insert(Session::new(None, Phase::Dialing(Box::new(dialing)), PeerAddr::Unknown));
         if self.drain.is_some() || self.slab.len() > self.config.max_connections {
             self.lose(id, DialError::Cancelled);

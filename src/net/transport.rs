@@ -79,9 +79,13 @@ impl Transport {
 
     /// Sends small writes at once (`TCP_NODELAY`); without effect where there is no TCP.
     pub(crate) fn set_nodelay(&self) {
-        if let Self::Tcp(socket) = self {
-            // A socket that was reset in the meantime refuses; the next read reports it.
-            let _ = socket.set_nodelay(true);
+        match self {
+            Self::Tcp(socket) => {
+                // A socket that was reset in the meantime refuses; the next read reports it.
+                let _ = socket.set_nodelay(true);
+            }
+            Self::Tls(stream) => stream.get_ref().set_nodelay(),
+            Self::Unix(_) | Self::Other(_) => {}
         }
     }
 }

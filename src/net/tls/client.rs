@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
@@ -41,6 +41,16 @@ impl TlsConnector {
             return Err(TlsError::NoRoots { reason });
         }
         Self::trusting(roots, "the platform's roots")
+    }
+
+    /// As [`platform`](Self::platform), read once for the whole process.
+    pub(crate) fn shared_platform() -> Result<Self, TlsError> {
+        static SHARED: OnceLock<TlsConnector> = OnceLock::new();
+        if let Some(connector) = SHARED.get() {
+            return Ok(connector.clone());
+        }
+        // Where there are none, the next call looks again: they may have been installed.
+        Self::platform().map(|connector| SHARED.get_or_init(|| connector).clone())
     }
 
     /// Trusts the certificates in a PEM file, and no others.
