@@ -79,16 +79,6 @@ struct SplitControl {
 /// A control frame's payload is at most this long [RFC 6455 §5.5].
 const MAX_CONTROL_LEN: usize = 125;
 
-/// How far one step through the input has come.
-enum Step<'i> {
-    /// To something for the application.
-    Found(Found<'i>),
-    /// Past something that is nobody's business.
-    Passed,
-    /// To the input's end.
-    Starved,
-}
-
 /// What an event is made of.
 #[derive(Clone, Copy)]
 enum Found<'i> {
@@ -132,59 +122,59 @@ impl Connection {
             return None;
         }
         self.keepalive.heard(now);
-        if self.may_take_whole_messages()
-            && let Some((kind, payload)) = self.decoder.whole_message(input, self.config.max_message)
-        {
-            return match message(kind, payload) {
-                Ok(event) => Some(event),
-                Err(error) => Some(self.fail(error, out, now)),
-            };
-        }
-        let found = loop {
-            if self.is_deaf() {
-                input.take(usize::MAX);
-                return None;
-            }
-            let step = self.step(input, scratch, now);
-            if self.unfinished_since.is_some() && !self.decoder.is_unfinished() {
-                self.unfinished_since = None;
-            }
-            match step {
-                Ok(Step::Found(found)) => break found,
-                Ok(Step::Passed) => {}
-                Ok(Step::Starved) => {
-                    if self.decoder.is_unfinished() {
-                        self.unfinished_since.get_or_insert(now);
-                    }
-                    return None;
-                }
-                Err(error) => return Some(self.fail(error, out, now)),
-            }
+        let event = match self.whole_message(input) {
+            Some((kind, payload)) => message_event(kind, payload),
+            None => match self.find(input, scratch, now) {
+                Ok(None) => return None,
+                Ok(Some(found)) => self.event(found, scratch, out, now),
+                Err(error) => Err(error),
+            },
         };
-        match self.event(found, scratch, out, now) {
-            Ok(event) => Some(event),
-            Err(error) => Some(self.fail(error, out, now)),
-        }
+        Some(event.unwrap_or_else(|error| self.fail(error, out, now)))
     }
 
-    /// Whether a message that stands whole in the input is an event just as it is, and no line in the log.
+    /// Takes the fast lane, if it is open: what stands whole in the input is an event as it is, and no line in the log.
     #[inline]
-    fn may_take_whole_messages(&self) -> bool {
-        self.closing.is_none() && self.config.delivery == Delivery::Whole && !frame_log::is_on()
+    fn whole_message<'i>(&self, input: &mut Input<'i>) -> Option<(MessageKind, &'i [u8])> {
+        let is_open = self.closing.is_none() && self.config.delivery == Delivery::Whole && !frame_log::is_on();
+        if is_open { self.decoder.whole_message(input, self.config.max_message) } else { None }
     }
 
-    /// Takes the next frame, or the next part of one that arrives in parts.
-    #[inline]
-    fn step<'i>(
+    /// Goes through the input frame by frame, until there is something for the application or nothing left.
+    fn find<'i>(
         &mut self,
         input: &mut Input<'i>,
         scratch: &mut Scratch,
         now: Instant,
-    ) -> Result<Step<'i>, ProtocolError> {
-        if self.decoder.is_in_frame() {
-            return self.rest_of_frame(input, scratch);
+    ) -> Result<Option<Found<'i>>, ProtocolError> {
+        if self.closing.as_ref().is_some_and(|closing| closing.is_deaf()) {
+            input.take(usize::MAX);
+            return Ok(None);
         }
-        let Some(header) = self.decoder.header(input)? else { return Ok(Step::Starved) };
+        let mut found = None;
+        while found.is_none() && !input.is_empty() {
+            found = if self.decoder.is_in_frame() {
+                self.rest_of_frame(input, scratch)?
+            } else {
+                self.frame(input, scratch, now)?
+            };
+        }
+        if !self.decoder.is_unfinished() {
+            self.unfinished_since = None;
+        } else if self.unfinished_since.is_none() {
+            self.unfinished_since = Some(now);
+        }
+        Ok(found)
+    }
+
+    /// Takes the next frame, or as much of it as there is.
+    fn frame<'i>(
+        &mut self,
+        input: &mut Input<'i>,
+        scratch: &mut Scratch,
+        now: Instant,
+    ) -> Result<Option<Found<'i>>, ProtocolError> {
+        let Some(header) = self.decoder.header(input)? else { return Ok(None) };
         frame_log::frame(self.role, Direction::Received, &header);
 
         if header.opcode.is_control() {
@@ -197,41 +187,38 @@ impl Connection {
             return self.control(&part, scratch);
         }
         if self.closing.is_some() {
+            // While we wait for the answer to our Close, data is only passed over.
             self.decoder.begin(&header, input);
-            return Ok(Step::Passed);
+            return Ok(None);
         }
         self.assembler.admit(&header, &self.config)?;
         let part = self.decoder.begin(&header, input);
-        if header.opcode != Opcode::Continuation {
-            if part.fin && part.ends {
-                let data = self.assembler.whole(&header, part.payload, scratch, &self.config)?;
-                return Ok(Step::Found(Found::Data(data)));
-            }
+        let data = if header.opcode == Opcode::Continuation {
+            self.assembler.add(&part, scratch, &self.config)?
+        } else if part.fin && part.ends {
+            Some(self.assembler.whole(&header, part.payload, scratch, &self.config)?)
+        } else {
             self.assembler.begin(&header);
-        }
-        self.data(&part, scratch)
+            self.assembler.add(&part, scratch, &self.config)?
+        };
+        Ok(data.map(Found::Data))
     }
 
-    fn rest_of_frame<'i>(&mut self, input: &mut Input<'i>, scratch: &mut Scratch) -> Result<Step<'i>, ProtocolError> {
-        if input.is_empty() {
-            return Ok(Step::Starved);
-        }
+    /// Takes more of the frame that is arriving.
+    fn rest_of_frame<'i>(
+        &mut self,
+        input: &mut Input<'i>,
+        scratch: &mut Scratch,
+    ) -> Result<Option<Found<'i>>, ProtocolError> {
         match self.decoder.resume(input) {
             Some(part) if part.opcode.is_control() => self.control(&part, scratch),
-            Some(part) => self.data(&part, scratch),
-            None => Ok(Step::Starved),
+            Some(part) => Ok(self.assembler.add(&part, scratch, &self.config)?.map(Found::Data)),
+            None => Ok(None),
         }
     }
 
-    fn data<'i>(&mut self, part: &Part<'i>, scratch: &mut Scratch) -> Result<Step<'i>, ProtocolError> {
-        // While we wait for the answer to our Close, data is only passed over.
-        Ok(match self.assembler.add(part, scratch, &self.config)? {
-            Some(data) => Step::Found(Found::Data(data)),
-            None => Step::Passed,
-        })
-    }
-
-    fn control<'i>(&mut self, part: &Part<'i>, scratch: &mut Scratch) -> Result<Step<'i>, ProtocolError> {
+    /// Takes a control frame, or a part of one: that is put together on the side, for it may stand inside a message.
+    fn control<'i>(&mut self, part: &Part<'i>, scratch: &mut Scratch) -> Result<Option<Found<'i>>, ProtocolError> {
         let Part { opcode, payload, ends, .. } = *part;
         let place = if ends && self.control.is_none() {
             Place::Input(payload)
@@ -242,18 +229,16 @@ impl Connection {
                 if opcode == Opcode::Close {
                     CloseFrame::check_prefix(split.payload())?;
                 }
-                return Ok(Step::Passed);
+                return Ok(None);
             }
             scratch.clear();
             scratch.bytes.extend_from_slice(split.payload());
             self.control = None;
             Place::Scratch
         };
-        if self.closing.is_some() && opcode != Opcode::Close {
-            // After our Close no pong is sent [RFC 6455 §5.5.1], and no pong is waited for.
-            return Ok(Step::Passed);
-        }
-        Ok(Step::Found(Found::Control(opcode, place)))
+        // After our Close no pong is sent, and none is waited for [RFC 6455 §5.5.1].
+        let matters = self.closing.is_none() || opcode == Opcode::Close;
+        Ok(matters.then_some(Found::Control(opcode, place)))
     }
 
     /// Makes the event, and answers what the protocol answers by itself.
@@ -266,7 +251,7 @@ impl Connection {
         now: Instant,
     ) -> Result<Event<'e>, ProtocolError> {
         Ok(match found {
-            Found::Data(Data::Message(kind, place)) => message(kind, place.bytes(scratch))?,
+            Found::Data(Data::Message(kind, place)) => message_event(kind, place.bytes(scratch))?,
             Found::Data(Data::Piece { kind, place, first, last }) => {
                 Event::Piece(Piece { kind, data: place.bytes(scratch), first, last })
             }
@@ -326,10 +311,6 @@ impl Connection {
         self.assembler.discard();
         self.encoder.discard();
         self.closing = Some(Box::new(closing));
-    }
-
-    fn is_deaf(&self) -> bool {
-        self.closing.as_ref().is_some_and(|closing| closing.is_deaf())
     }
 
     // What the application says.
@@ -515,7 +496,7 @@ impl Connection {
 
 /// The event that a whole message is, if it is one.
 #[inline]
-fn message(kind: MessageKind, payload: &[u8]) -> Result<Event<'_>, ProtocolError> {
+fn message_event(kind: MessageKind, payload: &[u8]) -> Result<Event<'_>, ProtocolError> {
     Ok(Event::Message(match kind {
         MessageKind::Text => {
             Message::Text(simdutf8::basic::from_utf8(payload).map_err(|_| ProtocolError::InvalidUtf8)?)
