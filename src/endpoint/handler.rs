@@ -1,0 +1,135 @@
+//! What an application writes: the calls that it wants to hear.
+
+use std::any::Any;
+use std::time::Duration;
+
+use super::{Connections, Upgrade, WebSocket};
+use crate::handshake::{Request, Response, UpgradeRequest};
+use crate::net::{ConnectionId, DialError, PeerAddr};
+use crate::protocol::{Closed, Piece};
+use crate::wire::{Message, ProtocolError};
+
+/// The code of an application: one value per event loop, called on the loop's thread, one call at a time.
+///
+/// Every method has a default, so an application writes those that it needs:
+///
+/// ```
+/// use loopwire::{Handler, Message, WebSocket};
+///
+/// struct Echo;
+///
+/// impl Handler for Echo {
+///     fn on_message(&mut self, ws: &mut WebSocket<'_>, message: Message<'_>) {
+///         let _ = ws.send(message);
+///     }
+/// }
+/// ```
+///
+/// ```text
+/// on_start ─▶ on_upgrade ─▶ on_open ─▶ on_message, on_piece, on_ping, on_pong,       ─▶ on_close
+///             on_http                  on_writable, on_timer, on_error (the last before on_close)
+/// ```
+///
+/// What is sent in a call leaves before the peer's next message is decoded, and all that is sent to one connection in
+/// one turn of the loop leaves in one system call. A call that takes long holds up every connection of its loop: give
+/// such work to another thread and let it answer through a [`ServerHandle`](super::ServerHandle).
+///
+/// **A panic** in a call is caught and logged; the connection it was about is closed with 1011 (a request that was not
+/// answered yet gets a 500), and all others go on. What the handler itself left half done is its own to care for.
+pub trait Handler {
+    /// The loop is about to run: the place for the first timers and for connections to dial.
+    fn on_start(&mut self, connections: &mut Connections<'_>) {
+        let _ = connections;
+    }
+
+    /// A valid opening handshake that the server's paths and origins allow; the default accepts it. Nothing else is
+    /// called for a connection that is refused here.
+    fn on_upgrade(&mut self, request: &UpgradeRequest, peer: &PeerAddr) -> Upgrade {
+        let _ = (request, peer);
+        Upgrade::accept()
+    }
+
+    /// A plain HTTP request on the same port; a body is not read, and the connection closes behind the answer. `None`,
+    /// the default, has the server answer: `/healthz` with 200, a WebSocket path with 426, any other with 404.
+    fn on_http(&mut self, request: &Request, peer: &PeerAddr) -> Option<Response> {
+        let _ = (request, peer);
+        None
+    }
+
+    /// The opening handshake is done, in either role.
+    fn on_open(&mut self, ws: &mut WebSocket<'_>) {
+        let _ = ws;
+    }
+
+    /// A whole message. It is lent from the loop's receive buffer.
+    fn on_message(&mut self, ws: &mut WebSocket<'_>, message: Message<'_>) {
+        let _ = (ws, message);
+    }
+
+    /// A part of a message, instead of `on_message` under [`Delivery::Pieces`](crate::protocol::Delivery::Pieces).
+    fn on_piece(&mut self, ws: &mut WebSocket<'_>, piece: Piece<'_>) {
+        let _ = (ws, piece);
+    }
+
+    /// A ping; its pong is already on the way.
+    fn on_ping(&mut self, ws: &mut WebSocket<'_>, payload: &[u8]) {
+        let _ = (ws, payload);
+    }
+
+    /// A pong, with the round-trip time if it answers our latest ping.
+    fn on_pong(&mut self, ws: &mut WebSocket<'_>, payload: &[u8], rtt: Option<Duration>) {
+        let _ = (ws, payload, rtt);
+    }
+
+    /// What had reached the high-water mark has been drained: a sender that was told
+    /// [`Backpressure`](crate::net::Sent::Backpressure) may go on.
+    fn on_writable(&mut self, ws: &mut WebSocket<'_>) {
+        let _ = ws;
+    }
+
+    /// The peer broke a rule, or let a deadline pass; it has been told by a Close, and `on_close` follows.
+    fn on_error(&mut self, ws: &mut WebSocket<'_>, error: &ProtocolError) {
+        let _ = (ws, error);
+    }
+
+    /// The connection is over: exactly once for each `on_open`. Its data can still be read; nothing can be sent.
+    fn on_close(&mut self, ws: &mut WebSocket<'_>, closed: &Closed) {
+        let _ = (ws, closed);
+    }
+
+    /// A timer of [`WebSocket::set_timer`]. Not called once the connection is gone.
+    fn on_timer(&mut self, ws: &mut WebSocket<'_>, key: u64) {
+        let _ = (ws, key);
+    }
+
+    /// A timer of [`Connections::set_timer`].
+    fn on_loop_timer(&mut self, connections: &mut Connections<'_>, key: u64) {
+        let _ = (connections, key);
+    }
+
+    /// Another thread posted this, by [`ServerHandle::post`](super::ServerHandle::post) or
+    /// [`ClientHandle::post`](super::ClientHandle::post).
+    fn on_task(&mut self, connections: &mut Connections<'_>, task: Box<dyn Any + Send>) {
+        let _ = (connections, task);
+    }
+
+    /// A connection of [`Connections::dial`], or of a [`Client`](super::Client), never opened.
+    fn on_dial_failed(&mut self, connections: &mut Connections<'_>, id: ConnectionId, error: &DialError) {
+        let _ = (connections, id, error);
+    }
+
+    /// A client dials again after `delay`; `attempt` counts from 1 since the last connection that held.
+    fn on_reconnecting(&mut self, connections: &mut Connections<'_>, delay: Duration, attempt: u32) {
+        let _ = (connections, delay, attempt);
+    }
+
+    /// The loop begins to drain: it accepts nothing more and closes every connection with 1001.
+    fn on_draining(&mut self, connections: &mut Connections<'_>) {
+        let _ = connections;
+    }
+
+    /// SIGHUP came, and certificates have been read again.
+    fn on_reload(&mut self, connections: &mut Connections<'_>) {
+        let _ = connections;
+    }
+}
