@@ -21,7 +21,7 @@ use super::slab::GenerationSlab;
 use super::timers::{TimerKey, Wheel};
 use super::{ConnectionId, DialError, DialRequest, NetConfig, OverflowPolicy, PeerAddr, Stream, Transport};
 use crate::handshake::{Agreed, ClientHandshake, HeadReader, Rejection, Response, UpgradeRequest};
-use crate::protocol::{self, Closed, Connection, Scratch};
+use crate::protocol::{self, Closed, Connection, Scratch, State};
 use crate::wire::{CloseCode, Message, MessageKind, PreparedMessage};
 
 /// What became of something sent.
@@ -32,7 +32,7 @@ pub enum Sent {
     Written,
     /// It is queued, and the connection is at its high-water mark: wait for `writable` before sending more.
     Backpressure,
-    /// It was not queued: the connection had too much waiting and the policy is to drop.
+    /// It was not queued: the connection had too much waiting and the policy is to drop. `writable` follows here too.
     Dropped,
 }
 
@@ -444,10 +444,14 @@ impl Sessions {
         let session = self.slab.get_mut(id).ok_or(SendError::NotOpen)?;
         let Phase::Open(connection) = &mut session.phase else { return Err(SendError::NotOpen) };
         let waiting = session.outbox.len();
-        // A single message may be larger than the cap; a second one has to fit.
-        if waiting > 0 && waiting.saturating_add(len) > self.config.max_buffered {
+        // A single message may be larger than the cap; a second one has to fit. One that is closing refuses by itself.
+        let is_over = waiting > 0 && waiting.saturating_add(len) > self.config.max_buffered;
+        if is_over && connection.state() == State::Open {
             return match self.config.overflow {
-                OverflowPolicy::Drop => Ok(Sent::Dropped),
+                OverflowPolicy::Drop => {
+                    session.flags.wants_writable = true;
+                    Ok(Sent::Dropped)
+                }
                 OverflowPolicy::Close => {
                     log::info!("{}: closed: {waiting} bytes wait to be sent and {len} more do not fit", session.peer);
                     self.lose(id, DialError::Cancelled);
