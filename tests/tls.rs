@@ -4,98 +4,15 @@
 use std::collections::VecDeque;
 use std::fs;
 use std::io::{self, IoSlice, Read, Write};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use loopwire::net::{CertificateFiles, Stream, TlsAcceptor, TlsConnector, TlsError, TlsStream};
-use rcgen::{CertificateParams, CertifiedIssuer, KeyPair, date_time_ymd};
+#[path = "common/certificates.rs"]
+mod certificates;
+
+use certificates::{Authority, Folder};
+use loopwire::net::{Stream, TlsAcceptor, TlsConnector, TlsError, TlsStream};
+use rcgen::{CertificateParams, date_time_ymd};
 use rustls::pki_types::ServerName;
-
-// ---- Certificates ----
-
-/// No two authorities share a name.
-static COUNT: AtomicUsize = AtomicUsize::new(0);
-
-/// An authority that the tests trust.
-struct Authority {
-    issuer: CertifiedIssuer<'static, KeyPair>,
-}
-
-struct Pair {
-    certificate: String,
-    key: String,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
-        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        let name = format!("authority {}", COUNT.fetch_add(1, Ordering::Relaxed));
-        params.distinguished_name.push(rcgen::DnType::CommonName, name);
-        Self { issuer: CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap() }
-    }
-
-    fn issue(&self, names: &[&str]) -> Pair {
-        self.issue_with(names, |_| ())
-    }
-
-    fn issue_with(&self, names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Pair {
-        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-        let mut params = CertificateParams::new(names).unwrap();
-        change(&mut params);
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        Pair { certificate: certificate.pem(), key: key.serialize_pem() }
-    }
-
-    fn connector(&self) -> TlsConnector {
-        TlsConnector::with_roots_pem(self.issuer.pem().as_bytes()).unwrap()
-    }
-
-    /// A configuration for a plain rustls that offers these protocols.
-    fn rustls(&self, alpn: &[&str]) -> Arc<rustls::ClientConfig> {
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(self.issuer.der().clone()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let mut config = builder.unwrap().with_root_certificates(roots).with_no_client_auth();
-        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
-        Arc::new(config)
-    }
-}
-
-impl Pair {
-    fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from_pem(self.certificate.as_bytes(), self.key.as_bytes()).unwrap()
-    }
-
-    fn write(&self, files: &CertificateFiles) {
-        fs::write(&files.certificate, &self.certificate).unwrap();
-        fs::write(&files.key, &self.key).unwrap();
-    }
-}
-
-/// A directory of one test's own, removed behind it.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(test: &str) -> Self {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{test}-{}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn files(&self, name: &str) -> CertificateFiles {
-        CertificateFiles { certificate: self.0.join(format!("{name}.pem")), key: self.0.join(format!("{name}.key")) }
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 // ---- Streams ----
 

@@ -10,6 +10,7 @@ use super::{NetConfig, PeerAddr};
 #[derive(Debug, Default)]
 pub(crate) struct Admission {
     half_open: usize,
+    tls_handshakes: usize,
     /// Keyed by what one peer can hold many of: an IPv4 address, an IPv6 network. The map's hash is keyed at random.
     addresses: HashMap<IpAddr, Count>,
 }
@@ -28,6 +29,7 @@ pub(crate) enum Refused {
     Address,
     HalfOpen,
     HalfOpenAddress,
+    TlsHandshakes,
 }
 
 impl fmt::Display for Refused {
@@ -38,6 +40,7 @@ impl fmt::Display for Refused {
             Self::Address => "max_per_address is reached",
             Self::HalfOpen => "max_half_open is reached",
             Self::HalfOpenAddress => "max_half_open_per_address is reached",
+            Self::TlsHandshakes => "max_tls_handshakes is reached",
         })
     }
 }
@@ -65,6 +68,21 @@ impl Admission {
         Ok(())
     }
 
+    /// Whether one more TLS handshake may begin.
+    pub(crate) fn admits_tls(&self, config: &NetConfig) -> bool {
+        self.tls_handshakes < config.max_tls_handshakes
+    }
+
+    /// An admitted connection begins its TLS handshake.
+    pub(crate) fn begin_tls(&mut self) {
+        self.tls_handshakes += 1;
+    }
+
+    /// A TLS handshake is done, or given up.
+    pub(crate) fn end_tls(&mut self) {
+        self.tls_handshakes -= 1;
+    }
+
     /// A connection that was admitted is no longer half-open.
     pub(crate) fn opened(&mut self, peer: &PeerAddr) {
         self.half_open -= 1;
@@ -87,7 +105,7 @@ impl Admission {
     /// Whether nothing is counted.
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
-        self.half_open == 0 && self.addresses.is_empty()
+        self.half_open == 0 && self.tls_handshakes == 0 && self.addresses.is_empty()
     }
 }
 

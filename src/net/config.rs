@@ -28,6 +28,9 @@ pub struct NetConfig {
     pub max_half_open: usize,
     /// The same per peer address. 1,000.
     pub max_half_open_per_address: u32,
+    /// TLS handshakes of accepted connections under way at most, as each costs more than all else a stranger can ask for;
+    /// one more is dropped. 1,000.
+    pub max_tls_handshakes: usize,
     /// Limits of a request's head.
     pub head: HeadLimits,
     /// Whether a connection's request is kept for [`Sessions::request`](super::Sessions::request) for as long as it lives.
@@ -72,6 +75,7 @@ impl Default for NetConfig {
             max_per_address: None,
             max_half_open: 10_000,
             max_half_open_per_address: 1_000,
+            max_tls_handshakes: 1_000,
             head: HeadLimits::default(),
             keep_requests: true,
             head_timeout: Duration::from_secs(10),

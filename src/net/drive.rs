@@ -248,8 +248,7 @@ impl Sessions {
                 // A short read from a socket is as good as the `WouldBlock` that the next one would give, unless what
                 // follows is the end, of which no further event would tell.
                 Ok(len) => {
-                    let is_socket = matches!(transport, Transport::Tcp(_) | Transport::Unix(_));
-                    session.flags.readable = !is_socket || session.flags.read_closed || *len == buffer.len();
+                    session.flags.readable = session.flags.read_closed || transport.may_have_more(*len, buffer.len());
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(_) => session.flags.readable = false,
@@ -422,6 +421,8 @@ impl Sessions {
         if ended && let Some(session) = self.slab.get_mut(id) {
             if let Phase::Ending(ending) = &mut session.phase {
                 ending.peer_ended = true;
+                // Whoever ends TLS says so, the second one too [RFC 8446 §6.1].
+                ending.shut_write |= session.transport.as_ref().is_some_and(Transport::is_tls);
             }
             session.flags.readable = false;
             self.mark_dirty(id);

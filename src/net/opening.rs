@@ -18,7 +18,11 @@ impl Sessions {
             Phase::Dialing(_) => self.drive_dial(id),
             Phase::Secure(_) => {
                 let Some(transport) = &mut session.transport else { return false };
-                match transport.handshake() {
+                let outcome = transport.handshake();
+                if !matches!(outcome, Ok(false)) && mem::take(&mut session.flags.securing) {
+                    self.admission.end_tls();
+                }
+                match outcome {
                     Ok(true) => {
                         log_tls(id, &session.peer, transport);
                         self.set_phase(id, self.new_head());

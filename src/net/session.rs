@@ -129,6 +129,8 @@ pub(crate) struct Flags {
     pub(crate) counted: bool,
     /// It was accepted and has not opened: it counts as half-open.
     pub(crate) half_open: bool,
+    /// It was accepted and its TLS handshake is counted.
+    pub(crate) securing: bool,
     /// It was refused at once and counts against the number of those.
     pub(crate) refused: bool,
 }

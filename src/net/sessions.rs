@@ -300,11 +300,12 @@ impl Sessions {
     /// # Errors
     /// The stream could not be registered, or a cap is reached and it was dropped.
     pub fn accept(&mut self, transport: Transport, peer: PeerAddr) -> io::Result<ConnectionId> {
+        let is_tls = transport.handshaking();
         let admitted = match self.drain {
             Some(_) => Err(Refused::Draining),
+            None if is_tls && !self.admission.admits_tls(&self.config) => Err(Refused::TlsHandshakes),
             None => self.admission.admit(&self.config, self.slab.len(), &peer),
         };
-        let is_tls = transport.handshaking();
         if let Err(refused) = admitted {
             log::info!("{peer}: refused with 503: {refused}");
             // Over TLS an answer would cost the handshake that the cap is there to save.
@@ -317,6 +318,10 @@ impl Sessions {
         let id = self.slab.insert(Session::new(Some(transport), phase, peer));
         let Some(session) = self.slab.get_mut(id) else { unreachable!("it was just inserted") };
         (session.flags.counted, session.flags.half_open) = (admitted.is_ok(), admitted.is_ok());
+        if is_tls {
+            session.flags.securing = true;
+            self.admission.begin_tls();
+        }
         session.flags.refused = admitted.is_err();
         self.refused += usize::from(admitted.is_err());
         self.register(id)?;
@@ -561,6 +566,9 @@ impl Sessions {
         session.drop_stream(&mut self.pool);
         if let Some((key, _)) = session.timer {
             self.wheel.cancel(key);
+        }
+        if session.flags.securing {
+            self.admission.end_tls();
         }
         if session.flags.half_open {
             self.admission.opened(&session.peer);

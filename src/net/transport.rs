@@ -52,6 +52,13 @@ pub trait Stream: Read + Write + Send + fmt::Debug {
         false
     }
 
+    /// Whether another read could yield anything before the next event, after one that gave `len` of the `room` there
+    /// was. Only what knows that it is drained says no, and saves the read that would tell.
+    fn may_have_more(&self, len: usize, room: usize) -> bool {
+        let _ = (len, room);
+        true
+    }
+
     /// Whether a read would yield bytes although the socket below has none: no event will tell.
     fn has_buffered_plaintext(&self) -> bool {
         false
@@ -163,6 +170,15 @@ impl Stream for Transport {
             Self::Tcp(_) | Self::Unix(_) => false,
             Self::Tls(stream) => stream.wants_write(),
             Self::Other(stream) => stream.wants_write(),
+        }
+    }
+
+    fn may_have_more(&self, len: usize, room: usize) -> bool {
+        match self {
+            // A stream socket that gives less than it could has no more.
+            Self::Tcp(_) | Self::Unix(_) => len == room,
+            Self::Tls(stream) => stream.may_have_more(len, room),
+            Self::Other(stream) => stream.may_have_more(len, room),
         }
     }
 

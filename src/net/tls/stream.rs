@@ -50,6 +50,10 @@ pub struct TlsStream<S = Transport> {
     held: usize,
     /// Ciphertext read since the last plaintext.
     barren: usize,
+    /// Whether the last read from the stream came up short.
+    drained: bool,
+    /// Whether the peer's `close_notify` has come.
+    peer_closed: bool,
     /// What the session failed with. Plaintext from before is still delivered.
     failure: Option<rustls::Error>,
     /// Whether the caller has heard of the failure.
@@ -59,6 +63,8 @@ pub struct TlsStream<S = Transport> {
     /// Whether it did so without `close_notify`.
     truncated: bool,
     close_sent: bool,
+    /// Whether the stream below has been told, too.
+    shut: bool,
 }
 
 /// What a session agreed on.
@@ -87,11 +93,14 @@ impl<S: Stream> TlsStream<S> {
             first: Vec::new(),
             held: 0,
             barren: 0,
+            drained: false,
+            peer_closed: false,
             failure: None,
             reported: false,
             ended: false,
             truncated: false,
             close_sent: false,
+            shut: false,
         }
     }
 
@@ -134,6 +143,7 @@ impl<S: Stream> TlsStream<S> {
         let mut stage = STAGE.take();
         stage.resize(MAX_READ, 0);
         let read = retry(|| self.stream.read(&mut stage[..want]));
+        self.drained = read.as_ref().is_ok_and(|&len| !self.stream.may_have_more(len, want));
         let filled = match read {
             Ok(0) => {
                 self.ended = true;
@@ -162,7 +172,10 @@ impl<S: Stream> TlsStream<S> {
         // What follows a `close_notify` is not taken and means nothing.
         while !records.is_empty() && self.session.read_tls(&mut records)? > 0 {
             match self.session.process_new_packets() {
-                Ok(state) => self.held = state.plaintext_bytes_to_read(),
+                Ok(state) => {
+                    self.held = state.plaintext_bytes_to_read();
+                    self.peer_closed = state.peer_has_closed();
+                }
                 // The records before the bad one may have had plaintext; what does not fit stays for the next read.
                 Err(error) => self.failure = Some(error),
             }
@@ -310,7 +323,11 @@ impl<S: Stream> Stream for TlsStream<S> {
             self.close_sent = true;
         }
         self.flush()?;
-        self.stream.shutdown_write()
+        if !self.shut {
+            self.stream.shutdown_write()?;
+            self.shut = true;
+        }
+        Ok(())
     }
 
     fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
@@ -346,6 +363,10 @@ impl<S: Stream> Stream for TlsStream<S> {
 
     fn wants_write(&self) -> bool {
         self.session.wants_write()
+    }
+
+    fn may_have_more(&self, _len: usize, _room: usize) -> bool {
+        !self.drained || self.held > 0 || self.peer_closed || self.failure.is_some()
     }
 
     fn has_buffered_plaintext(&self) -> bool {
