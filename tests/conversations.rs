@@ -375,16 +375,6 @@ fn any_byte_after_a_ping_is_a_sign_of_life() {
 }
 
 #[test]
-fn a_peer_that_takes_what_we_send_is_alive_though_we_do_not_listen() {
-    let mut end = End::new(Role::Server, &Config::default(), None);
-    let start = end.now;
-    assert_eq!(end.connection.handle_timeout(start + secs(25), &mut end.out), None);
-    end.connection.heard(start + secs(40));
-    assert_eq!(end.connection.handle_timeout(start + secs(45), &mut end.out), None);
-    assert_eq!(end.connection.next_timeout(), Some(start + secs(65)));
-}
-
-#[test]
 fn a_message_ends_in_time_however_steadily_it_drips() {
     let mut config = Config::default();
     config.ping_interval = None;

@@ -414,12 +414,6 @@ impl Connection {
 
     // What time and the transport say.
 
-    /// Takes note of a sign of life other than bytes: that a full send buffer has room again, so that the peer took what
-    /// was in it. A transport that stops reading while its peer is slow to read would else find it silent.
-    pub fn heard(&mut self, now: Instant) {
-        self.keepalive.heard(now);
-    }
-
     /// Takes note that the peer's stream has ended.
     pub fn end_of_stream(&mut self) {
         if self.closing.is_none() {
