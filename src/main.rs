@@ -1,3 +1,9 @@
+//! The `loopwire` command.
+
 #![forbid(unsafe_code)]
 
-fn main() {}
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

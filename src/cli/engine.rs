@@ -1,0 +1,264 @@
+//! The engine's limits and habits as flags, shared by every command that opens or accepts connections.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use loopwire::deflate::DeflateConfig;
+use loopwire::net::{NetConfig, OverflowPolicy};
+use loopwire::protocol::Config;
+
+use super::values::{OrOff, Size, Span, count, count_or_off};
+
+/// What one message and one connection may be, whichever end this is.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Messages")]
+pub(crate) struct MessageArgs {
+    /// Bytes in one message at most, counted after inflating; more fail the connection with 1009
+    #[arg(long, value_name = "BYTES", default_value_t = Size(32 << 20))]
+    max_message: Size,
+
+    /// Frames in one message at most, empty ones included; more fail the connection with 1008
+    #[arg(long, value_name = "N", value_parser = count::<u32>, default_value_t = Config::default().max_fragments)]
+    max_fragments: u32,
+
+    /// Pings and pongs taken per second, and at most in one burst; more fail the connection with 1008
+    #[arg(long, value_name = "N", value_parser = count::<u32>, default_value_t = Config::default().max_control_rate)]
+    max_control_rate: u32,
+
+    /// Split what is sent into frames of at most this many bytes
+    #[arg(long, value_name = "BYTES", default_value_t = OrOff(Config::default().fragment_size.map(Size)))]
+    fragment_size: OrOff<Size>,
+
+    /// How long a message may take from its first byte to its last
+    #[arg(long, value_name = "TIME", default_value_t = Span(Config::default().message_timeout))]
+    message_timeout: Span,
+
+    /// How long the peer may be silent before a ping asks for a sign of life
+    #[arg(long, value_name = "TIME", default_value_t = OrOff(Config::default().ping_interval.map(Span)))]
+    ping_interval: OrOff<Span>,
+
+    /// How long after such a ping a sign of life must have come
+    #[arg(long, value_name = "TIME", default_value_t = Span(Config::default().pong_timeout))]
+    pong_timeout: Span,
+
+    /// How long the peer has to answer a Close, and then again to let go of the connection
+    #[arg(long, value_name = "TIME", default_value_t = Span(Config::default().close_timeout))]
+    close_timeout: Span,
+}
+
+impl MessageArgs {
+    /// The protocol's configuration.
+    pub(crate) fn config(&self, deflate: &DeflateArgs) -> Config {
+        let mut config = Config::default();
+        config.max_message = self.max_message.0;
+        config.max_fragments = self.max_fragments;
+        config.max_control_rate = self.max_control_rate;
+        config.fragment_size = self.fragment_size.0.map(|size| size.0);
+        config.message_timeout = self.message_timeout.0;
+        config.ping_interval = self.ping_interval.0.map(|span| span.0);
+        config.pong_timeout = self.pong_timeout.0;
+        config.close_timeout = self.close_timeout.0;
+        config.deflate = deflate.config();
+        config
+    }
+}
+
+/// permessage-deflate.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Compression (permessage-deflate)")]
+pub(crate) struct DeflateArgs {
+    /// Neither offer nor accept compression
+    #[arg(long)]
+    pub(crate) no_deflate: bool,
+
+    /// How hard to compress, 0 to 9
+    #[arg(long, value_name = "0-9", value_parser = clap::value_parser!(i32).range(0..=9), default_value_t = DeflateConfig::default().level)]
+    deflate_level: i32,
+
+    /// Messages shorter than this go uncompressed
+    #[arg(long, value_name = "BYTES", default_value_t = Size(DeflateConfig::default().threshold))]
+    deflate_threshold: Size,
+
+    /// Bytes of earlier messages that each connection keeps for its compressor, at most 32KiB
+    #[arg(long, value_name = "BYTES", default_value_t = Size(DeflateConfig::default().history), value_parser = history)]
+    deflate_history: Size,
+
+    /// Have the server compress each message for itself
+    #[arg(long)]
+    server_no_context_takeover: bool,
+
+    /// Have the client compress each message for itself
+    #[arg(long)]
+    client_no_context_takeover: bool,
+
+    /// The server's largest window, in bits
+    #[arg(long, value_name = "8-15", value_parser = clap::value_parser!(u8).range(8..=15), default_value_t = DeflateConfig::default().server_max_window_bits)]
+    server_max_window_bits: u8,
+
+    /// The client's largest window, in bits
+    #[arg(long, value_name = "8-15", value_parser = clap::value_parser!(u8).range(8..=15), default_value_t = DeflateConfig::default().client_max_window_bits)]
+    client_max_window_bits: u8,
+}
+
+impl DeflateArgs {
+    fn config(&self) -> DeflateConfig {
+        let mut config = DeflateConfig::default();
+        config.level = self.deflate_level;
+        config.threshold = self.deflate_threshold.0;
+        config.history = self.deflate_history.0;
+        config.server_no_context_takeover = self.server_no_context_takeover;
+        config.client_no_context_takeover = self.client_no_context_takeover;
+        config.server_max_window_bits = self.server_max_window_bits;
+        config.client_max_window_bits = self.client_max_window_bits;
+        config
+    }
+}
+
+fn history(text: &str) -> Result<Size, String> {
+    let size: Size = text.parse()?;
+    if size.0 > 32 << 10 { Err("DEFLATE looks back 32KiB at most".to_owned()) } else { Ok(size) }
+}
+
+/// What a server lets its peers have, all together.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Limits")]
+pub(crate) struct LimitArgs {
+    /// Event loops, each on its own thread with its own listener (SO_REUSEPORT)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..), default_value_t = 1)]
+    pub(crate) loops: u8,
+
+    /// Connections at most, per loop; one more is answered 503
+    #[arg(long, value_name = "N", value_parser = count::<usize>, default_value_t = NetConfig::default().max_connections)]
+    max_connections: usize,
+
+    /// Connections at most per peer address (IPv6: per /64 network)
+    #[arg(long, value_name = "N", value_parser = count_or_off, default_value_t = OrOff(NetConfig::default().max_per_address))]
+    max_per_address: OrOff<u32>,
+
+    /// Connections at most that have not finished their opening handshake
+    #[arg(long, value_name = "N", value_parser = count::<usize>, default_value_t = NetConfig::default().max_half_open)]
+    max_half_open: usize,
+
+    /// The same per peer address
+    #[arg(long, value_name = "N", value_parser = count::<u32>, default_value_t = NetConfig::default().max_half_open_per_address)]
+    max_half_open_per_address: u32,
+
+    /// Bytes in a request line at most; more are answered 414
+    #[arg(long, value_name = "BYTES", default_value_t = Size(NetConfig::default().head.request_line))]
+    max_request_line: Size,
+
+    /// Bytes in a request's head at most; more are answered 431
+    #[arg(long, value_name = "BYTES", default_value_t = Size(NetConfig::default().head.head))]
+    max_head: Size,
+
+    /// Field lines in a request's head at most; more are answered 431
+    #[arg(long, value_name = "N", value_parser = count::<usize>, default_value_t = NetConfig::default().head.fields)]
+    max_fields: usize,
+
+    /// How long a request's head may take from its connection to its last byte
+    #[arg(long, value_name = "TIME", default_value_t = Span(NetConfig::default().head_timeout))]
+    head_timeout: Span,
+
+    /// How long a TLS handshake may take
+    #[arg(long, value_name = "TIME", default_value_t = Span(NetConfig::default().tls_timeout))]
+    tls_timeout: Span,
+
+    /// Bytes waiting to be sent from which a connection's input waits too
+    #[arg(long, value_name = "BYTES", default_value_t = Size(NetConfig::default().high_water_mark))]
+    high_water_mark: Size,
+
+    /// Bytes waiting to be sent beyond which --overflow applies
+    #[arg(long, value_name = "BYTES", default_value_t = Size(NetConfig::default().max_buffered))]
+    max_buffered: Size,
+
+    /// What happens to a reader that is too slow: its message is dropped, or its connection closed
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = NetConfig::default().overflow.into())]
+    overflow: Overflow,
+
+    /// How long a connection that is over may take to be flushed and let go
+    #[arg(long, value_name = "TIME", default_value_t = Span(NetConfig::default().linger))]
+    linger: Span,
+
+    /// How long SIGTERM or SIGINT may take to close everything; a second signal does not wait
+    #[arg(long, value_name = "TIME", default_value_t = Span(NetConfig::default().drain_timeout))]
+    drain_timeout: Span,
+}
+
+impl LimitArgs {
+    /// The loop's configuration.
+    pub(crate) fn config(&self) -> NetConfig {
+        let mut config = NetConfig::default();
+        config.max_connections = self.max_connections;
+        config.max_per_address = self.max_per_address.0;
+        config.max_half_open = self.max_half_open;
+        config.max_half_open_per_address = self.max_half_open_per_address;
+        config.head.request_line = self.max_request_line.0;
+        config.head.head = self.max_head.0;
+        config.head.fields = self.max_fields;
+        config.head_timeout = self.head_timeout.0;
+        config.tls_timeout = self.tls_timeout.0;
+        config.high_water_mark = self.high_water_mark.0;
+        config.max_buffered = self.max_buffered.0;
+        config.overflow = self.overflow.into();
+        config.linger = self.linger.0;
+        config.drain_timeout = self.drain_timeout.0;
+        config
+    }
+}
+
+/// [`OverflowPolicy`] by its names here.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Overflow {
+    Drop,
+    Close,
+}
+
+impl From<OverflowPolicy> for Overflow {
+    fn from(policy: OverflowPolicy) -> Self {
+        match policy {
+            OverflowPolicy::Drop => Self::Drop,
+            OverflowPolicy::Close => Self::Close,
+        }
+    }
+}
+
+impl From<Overflow> for OverflowPolicy {
+    fn from(overflow: Overflow) -> Self {
+        match overflow {
+            Overflow::Drop => Self::Drop,
+            Overflow::Close => Self::Close,
+        }
+    }
+}
+
+/// Where a server listens, and with which certificate.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Listening")]
+pub(crate) struct ListenArgs {
+    /// Address and port to listen on; port 0 lets the system choose. May be given several times
+    /// [default: 127.0.0.1:8080, unless --unix is given]
+    #[arg(long, value_name = "ADDR", value_delimiter = ',', value_parser = address)]
+    pub(crate) listen: Vec<SocketAddr>,
+
+    /// Path of a Unix socket to listen on. May be given several times
+    #[arg(long, value_name = "PATH")]
+    pub(crate) unix: Vec<PathBuf>,
+
+    /// Speak TLS with this certificate chain (PEM). SIGHUP reads it again; a bad pair keeps the old one
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_cert: Option<PathBuf>,
+
+    /// The certificate's private key (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_key: Option<PathBuf>,
+
+    /// Speak TLS with a certificate made at the start, for localhost and development
+    #[arg(long)]
+    pub(crate) self_signed: bool,
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let text = text.strip_prefix("localhost:").map_or_else(|| text.to_owned(), |port| format!("127.0.0.1:{port}"));
+    text.parse().map_err(|_| "write an address and a port, such as 127.0.0.1:8080 or [::]:8080".to_owned())
+}

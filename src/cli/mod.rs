@@ -1,0 +1,189 @@
+//! The `loopwire` command: its subcommands, how they are set, and what they end with.
+//!
+//! Data goes to standard output, everything else to standard error. A file per subcommand; what they share is
+//! [`settings`] (flags, environment, file), [`engine`] (the limits) and [`terminal`] (what people read).
+
+mod autobahn;
+mod chat;
+mod connect;
+mod demo;
+mod dial;
+mod echo;
+mod engine;
+mod serve;
+mod settings;
+mod terminal;
+mod values;
+
+use std::fmt;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+
+use settings::{Settings, SettingsError};
+
+/// What stands below every help text.
+const AFTER_HELP: &str = "\
+Every flag is also an environment variable (--ping-interval: LOOPWIRE_PING_INTERVAL) and a key in the file that --config \
+names (ping-interval = \"25s\"; under [echo] for that command alone). A flag comes before the environment, that before \
+the file, that before the default. Sizes are bytes or have KiB, MiB, GiB; times are seconds or have ms, s, m, h.
+
+Exit codes:
+  0  ended as asked: a server drained, a connection closed with 1000 or 1001
+  1  something on this side failed, such as reading standard input
+  2  a flag, variable, key or value is wrong; nothing was started
+  3  the connection could not be made, or its handshake failed
+  4  the connection ended abnormally, or with another close code
+  5  the address cannot be listened on, such as a port in use
+  6  --timeout ran out";
+
+/// WebSocket from the bytes up. Without a command: the demo, at http://127.0.0.1:8080
+#[derive(Debug, Parser)]
+#[command(name = "loopwire", version, after_help = AFTER_HELP, max_term_width = 120)]
+struct Cli {
+    #[command(flatten)]
+    global: GlobalArgs,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(clap::Args, Debug)]
+struct GlobalArgs {
+    /// Read settings from this TOML file
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Print the settings in force as TOML, each with where it comes from, and do nothing
+    #[arg(long, global = true)]
+    print_config: bool,
+
+    /// What to log to standard error: error, warn, info, debug (a line per frame), or as RUST_LOG, which it replaces
+    #[arg(long, global = true, value_name = "FILTER")]
+    log: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve a page that shows echo and chat live (what runs without a command)
+    #[command(after_help = AFTER_HELP)]
+    Demo(demo::DemoArgs),
+    /// Send every message back to where it came from, on any path
+    #[command(after_help = AFTER_HELP)]
+    Echo(echo::EchoArgs),
+    /// Open a connection: what is read is sent, what is received is printed
+    #[command(after_help = format!("{}\n\n{AFTER_HELP}", connect::COMMANDS))]
+    Connect(Box<connect::ConnectArgs>),
+    /// Be tested by the Autobahn suite
+    #[command(subcommand)]
+    Autobahn(autobahn::AutobahnCommand),
+}
+
+/// Reads the settings, runs the command, and says what it ended with.
+pub(crate) fn main() -> ExitCode {
+    let settings = match Settings::read(Cli::command(), std::env::args_os().collect(), "demo") {
+        Ok(settings) => settings,
+        Err(SettingsError::Usage(error)) => {
+            // Help and version go to standard output and end with 0, the rest to standard error and with 2.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
+        }
+        Err(error @ SettingsError::Setting(_)) => {
+            terminal::error(&error);
+            return Exit::Usage.into();
+        }
+    };
+    let cli = match Cli::from_arg_matches(&settings.matches) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    if cli.global.print_config {
+        return print(&settings.to_toml()).into();
+    }
+    start_log(cli.global.log.as_deref());
+    let outcome = match cli.command {
+        Some(Command::Demo(args)) => demo::run(&args),
+        Some(Command::Echo(args)) => echo::run(&args),
+        Some(Command::Connect(args)) => connect::run(&args),
+        Some(Command::Autobahn(command)) => autobahn::run(command),
+        None => unreachable!("the settings name a command"),
+    };
+    match outcome {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            terminal::error(&failure.what);
+            failure.exit.into()
+        }
+    }
+}
+
+/// How the command ends. The numbers stand in [`AFTER_HELP`] and the README.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Done = 0,
+    Failed = 1,
+    Usage = 2,
+    NotConnected = 3,
+    Abnormal = 4,
+    CannotListen = 5,
+    TimedOut = 6,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why a command could not do its work: one sentence, and the exit code that tells scripts.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) exit: Exit,
+    pub(crate) what: String,
+}
+
+impl Failure {
+    pub(crate) fn new(exit: Exit, what: impl fmt::Display) -> Self {
+        Self { exit, what: what.to_string() }
+    }
+}
+
+/// Writes to standard output. A reader that has gone away has read what it wanted.
+pub(crate) fn print(text: &str) -> Exit {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => Exit::Done,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
+        Err(error) => {
+            terminal::error(&format!("cannot write to standard output: {error}"));
+            Exit::Failed
+        }
+    }
+}
+
+fn start_log(filter: Option<&str>) {
+    let mut builder = env_logger::Builder::new();
+    match (filter, std::env::var("RUST_LOG")) {
+        (Some(filter), _) => builder.parse_filters(filter),
+        (None, Ok(filter)) => builder.parse_filters(&filter),
+        (None, Err(_)) => builder.filter_level(log::LevelFilter::Warn),
+    };
+    builder.write_style(if terminal::colour_on_stderr() {
+        env_logger::WriteStyle::Always
+    } else {
+        env_logger::WriteStyle::Never
+    });
+    builder.init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_tree_is_sound() {
+        Cli::command().debug_assert();
+    }
+}
