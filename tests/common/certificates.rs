@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use loopwire::net::{CertificateFiles, TlsAcceptor, TlsConnector};
 use rcgen::{CertificateParams, CertifiedIssuer, KeyPair};
+use rustls::{ClientConfig, SupportedProtocolVersion};
 
 /// No two authorities share a name.
 static COUNT: AtomicUsize = AtomicUsize::new(0);
@@ -51,11 +52,16 @@ impl Authority {
     }
 
     /// A configuration for a plain rustls that offers these protocols.
-    pub fn rustls(&self, alpn: &[&str]) -> Arc<rustls::ClientConfig> {
+    pub fn rustls(&self, alpn: &[&str]) -> Arc<ClientConfig> {
+        self.rustls_of(alpn, &rustls::version::TLS13)
+    }
+
+    /// The same for one version of TLS.
+    pub fn rustls_of(&self, alpn: &[&str], version: &'static SupportedProtocolVersion) -> Arc<ClientConfig> {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(self.issuer.der().clone()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[version]);
         let mut config = builder.unwrap().with_root_certificates(roots).with_no_client_auth();
         config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         Arc::new(config)
