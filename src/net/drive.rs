@@ -25,7 +25,12 @@ const LAST_PATIENCE: Duration = Duration::from_secs(60);
 struct Budget {
     bytes: usize,
     events: usize,
+    /// Bytes of payload handed to the application: a message that was compressed can be a thousand times what was read.
+    payload: usize,
 }
+
+/// How much more payload than input a turn allows.
+const INFLATION: usize = 4;
 
 /// Why decoding stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,7 +178,8 @@ impl Sessions {
         // Both are lent to events, so they may not stay where the application could reach them.
         let mut receive = mem::take(&mut self.receive);
         let mut scratch = mem::take(&mut self.scratch);
-        let mut budget = Budget { bytes: self.config.turn_bytes, events: self.config.turn_events };
+        let bytes = self.config.turn_bytes;
+        let mut budget = Budget { bytes, events: self.config.turn_events, payload: bytes.saturating_mul(INFLATION) };
         while let Some(session) = self.slab.get_mut(id) {
             if let Some(mut pending) = session.pending.take() {
                 let bytes = &mut pending.bytes[pending.at..];
@@ -194,7 +200,7 @@ impl Sessions {
             if !takes_input || !self.has_room(id) {
                 break;
             }
-            if budget.bytes == 0 || budget.events == 0 {
+            if budget.bytes == 0 || budget.events == 0 || budget.payload == 0 {
                 self.requeue(id);
                 break;
             }
@@ -319,7 +325,7 @@ impl Sessions {
             if !self.has_room(id) {
                 return (len - input.remaining().len(), Stop::Later);
             }
-            if budget.events == 0 {
+            if budget.events == 0 || budget.payload == 0 {
                 self.requeue(id);
                 return (len - input.remaining().len(), Stop::Later);
             }
@@ -336,6 +342,7 @@ impl Sessions {
             }
             let Some(event) = event else { return (len, Stop::Exhausted) };
             budget.events -= 1;
+            budget.payload = budget.payload.saturating_sub(payload_len(&event));
             self.guard(Some(id), "event", |sessions| app.event(sessions, id, event));
         }
     }
@@ -492,5 +499,14 @@ impl Sessions {
             }
         }
         self.rearm(id);
+    }
+}
+
+/// How much data an event brings.
+fn payload_len(event: &Event<'_>) -> usize {
+    match event {
+        Event::Message(message) => message.payload().len(),
+        Event::Piece(piece) => piece.data.len(),
+        _ => 0,
     }
 }
