@@ -261,6 +261,24 @@ fn a_big_write_survives_short_writes_and_is_bounded() {
 }
 
 #[test]
+fn a_write_is_refused_only_when_the_stream_below_has_just_refused() {
+    // Readiness is edge-triggered: whoever is refused without that waits for ever.
+    let (mut client, mut server) = connected();
+    drain(&mut client);
+    client.get_ref().narrow(usize::MAX, 10_000);
+    let message = pattern(200_000);
+    let mut sent = 0;
+    while let Ok(len) = client.write(&message[sent..]) {
+        sent += len;
+    }
+    assert!(client.wants_write());
+    client.get_ref().narrow(usize::MAX, 1 << 20);
+    assert_eq!(client.write(&message[sent..]).unwrap(), message.len() - sent);
+    assert!(!client.wants_write());
+    assert_eq!(drain(&mut server), message);
+}
+
+#[test]
 fn small_slices_share_a_record() {
     let (mut client, mut server) = connected();
     drain(&mut client);

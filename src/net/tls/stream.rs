@@ -292,15 +292,16 @@ impl<S: Stream> Write for TlsStream<S> {
             let len = self.session.writer().write_vectored(left)?;
             taken += len;
             IoSlice::advance_slices(&mut left, len);
+            let had_records = self.session.wants_write();
             match self.send_records() {
-                Ok(()) => {}
-                // There may still be room for more in the session.
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // There is room again, in the session and below.
+                Ok(()) if had_records => {}
+                // The stream has refused, so an event will follow; until then the session takes what it has room for.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && len > 0 => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Ok(()) => return Err(io::Error::other("the TLS session takes no data")),
                 // What was taken is lost with the stream, so nobody needs to hear of a part.
                 Err(error) => return Err(error),
-            }
-            if len == 0 {
-                break;
             }
         }
         if taken == 0 && buffers.iter().any(|buffer| !buffer.is_empty()) {
