@@ -19,7 +19,7 @@ use super::{ClientBuilder, ClientHandle, Connections, Handler, ReconnectPolicy, 
 use crate::handshake::{HandshakeError, Request, Response, UpgradeRequest, UriError};
 use crate::net::{ConnectionId, DialError, DialRequest, EventLoop, PeerAddr, SendError, Sent};
 use crate::protocol::{self, Closed, Piece};
-use crate::wire::{Message, ProtocolError};
+use crate::wire::{CloseCode, Message, ProtocolError};
 
 /// A WebSocket client: `ws:`, `wss:` or `ws+unix:`, reconnecting if told so.
 ///
@@ -127,6 +127,7 @@ impl Client {
             reconnect: self.reconnect,
             linger: self.linger,
             state: State::Over,
+            closing: None,
         };
         let mut endpoint = Endpoint::new(Box::new(driver), Arc::new(Policy::default()), self.router, 0);
         let ran = run_loop(self.event_loop, &mut endpoint);
@@ -158,6 +159,8 @@ struct Driver {
     reconnect: Option<ReconnectPolicy>,
     linger: Duration,
     state: State,
+    /// What to close with as soon as all is sent.
+    closing: Option<(CloseCode, String)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -196,7 +199,7 @@ impl Driver {
         connections.shutdown(self.linger);
     }
 
-    /// Sends what waits, as far as the connection takes it.
+    /// Sends what waits, as far as the connection takes it, and the Close behind all of it.
     fn flush(&mut self, connections: &mut Connections<'_>) {
         let mut outgoing = self.shared.outgoing();
         outgoing.woken = false;
@@ -209,11 +212,17 @@ impl Driver {
             // The next connection will have it.
             Err(_) => Step::Wait,
         });
+        if outgoing.is_empty()
+            && let Some((code, reason)) = self.closing.take()
+            && connections.close(id, code, &reason).is_err()
+        {
+            connections.abort(id);
+        }
     }
 
     /// After a call of the handler for our connection: what waits may have room now.
     fn flush_after(&mut self, ws: &mut WebSocket<'_>) {
-        if self.is_ours(ws.id()) && !self.shared.outgoing().is_empty() {
+        if self.is_ours(ws.id()) && (self.closing.is_some() || !self.shared.outgoing().is_empty()) {
             self.flush(ws.connections());
         }
     }
@@ -308,17 +317,10 @@ impl Handler for Driver {
                 }
             }
             (Command::Ping(_), _) => {}
-            (Command::Close(code, reason), State::Open(id)) => {
-                // What was queued before the Close leaves before it, as far as there is room.
+            (Command::Close(code, reason), State::Open(_) | State::Dialing(_)) => {
+                self.reconnect = None;
+                self.closing = Some((code, reason));
                 self.flush(connections);
-                self.reconnect = None;
-                if connections.close(id, code, &reason).is_err() {
-                    connections.abort(id);
-                }
-            }
-            (Command::Close(..), State::Dialing(id)) => {
-                self.reconnect = None;
-                connections.abort(id);
             }
             (Command::Close(..), State::Waiting) => self.end(connections),
             (Command::Close(..), State::Over) => {}

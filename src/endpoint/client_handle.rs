@@ -124,8 +124,9 @@ impl ClientHandle {
         self.command(Command::Ping(payload.into()))
     }
 
-    /// Closes the connection, if there is one, and ends the client. A code that may not be sent, or a reason over 123
-    /// bytes, drops the connection instead.
+    /// Closes the connection behind all that is queued, one that is being dialled too, and ends the client. While it
+    /// waits to reconnect it ends at once. A code that may not be sent, or a reason over 123 bytes, drops the connection
+    /// instead. Messages that the server sends after this are not delivered any more.
     ///
     /// # Errors
     /// The client has stopped.
