@@ -26,7 +26,6 @@ use crate::wire::{CloseCode, Message, MessageKind, PreparedMessage};
 
 /// What became of something sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
 pub enum Sent {
     /// It leaves with this turn of the loop, or waits below the high-water mark.
     Written,
