@@ -89,3 +89,9 @@ pub use net::{
 };
 pub use protocol::{Closed, Config, Delivery, Piece, Role, Side};
 pub use wire::{CloseCode, Message, MessageKind, PreparedMessage, ProtocolError};
+
+/// The README's examples, compiled as this documentation's are.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+#[derive(Debug)]
+pub struct Readme;

@@ -32,7 +32,7 @@ the file, that before the default. Sizes are bytes or have KiB, MiB, GiB; times 
 
 Exit codes:
   0  ended as asked: a server drained, a connection closed with 1000 or 1001
-  1  something on this side failed, such as reading standard input
+  1  something on this side failed, such as reading standard input; or a second signal cut a drain short
   2  a flag, variable, key or value is wrong; nothing was started
   3  the connection could not be made, or its handshake failed
   4  the connection ended abnormally, or with another close code

@@ -1,0 +1,8 @@
+//! The `loopwire` command as its users meet it: the real binary, real sockets, real signals.
+
+mod autobahn;
+mod connect;
+mod peer;
+mod process;
+mod servers;
+mod settings;

@@ -1,0 +1,100 @@
+//! The README says what is so: its commands are understood, its tables are those of the command itself. Its Rust is
+//! compiled with the documentation's examples.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::{Command, Output, Stdio};
+
+const README: &str = include_str!("../README.md");
+
+fn loopwire(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loopwire"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("LOOPWIRE_") {
+            command.env_remove(name);
+        }
+    }
+    command.args(arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+fn stdout(arguments: &[&str]) -> String {
+    let output = loopwire(arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The blocks of one language.
+fn blocks(language: &str) -> Vec<&'static str> {
+    let start = format!("```{language}\n");
+    README.split(start.as_str()).skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
+}
+
+/// The rows of the table under a heading, as their cells.
+fn table(heading: &str) -> Vec<Vec<&'static str>> {
+    let section = README.split(&format!("\n## {heading}\n")).nth(1).unwrap_or_else(|| panic!("no section {heading}"));
+    let section = section.split("\n## ").next().unwrap();
+    let rows = section.lines().filter(|line| line.starts_with('|')).skip(2);
+    rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect()).collect()
+}
+
+/// What the command takes for a setting that nobody has set.
+fn defaults(command: &str) -> BTreeMap<String, String> {
+    let printed = stdout(&[command, "--print-config"]);
+    let settings = printed.lines().filter_map(|line| line.strip_suffix(" # default")?.split_once(" = "));
+    settings.map(|(key, value)| (key.to_owned(), value.trim_matches('"').to_owned())).collect()
+}
+
+#[test]
+fn every_limit_stands_in_the_table_with_its_default() {
+    let defaults = defaults("echo");
+    let mut told = BTreeMap::new();
+    for row in table("Limits and defaults") {
+        let default = row[1].split(' ').next().unwrap();
+        told.insert(row[0].trim_matches('`').to_owned(), default.to_owned());
+    }
+    let switches = |(_, value): &(&String, &String)| *value == "false";
+    let limits: BTreeMap<_, _> =
+        defaults.iter().filter(|setting| !switches(setting)).map(|(key, value)| (key.clone(), value.clone())).collect();
+    assert_eq!(told, limits);
+}
+
+#[test]
+fn every_exit_code_is_the_one_that_help_tells() {
+    let help = stdout(&["--help"]).split_whitespace().collect::<Vec<_>>().join(" ");
+    let codes = help.split("Exit codes: ").nth(1).unwrap();
+    let told: Vec<String> =
+        table("Exit codes").iter().map(|row| format!("{} {}", row[0], row[1].replace('`', ""))).collect();
+    assert_eq!(told.join(" "), codes);
+}
+
+#[test]
+fn every_command_is_understood() {
+    let mut commands = 0;
+    for line in blocks("console").iter().flat_map(|block| block.lines()) {
+        let Some((_, after)) = line.split_once("loopwire ") else { continue };
+        if !line.starts_with("$ ") || line.contains("cargo ") {
+            continue;
+        }
+        let command = after.split(['#', '|']).next().unwrap();
+        // The file is not there, and the question is whether the command would be run.
+        let left_out = |argument: &&str| !["--config", "loopwire.toml", "--print-config"].contains(argument);
+        let arguments = command.split_whitespace().filter(left_out);
+        let arguments: Vec<&str> = arguments.chain(["--print-config"]).collect();
+        stdout(&arguments);
+        commands += 1;
+    }
+    assert!(commands >= 6, "{commands}");
+}
+
+#[test]
+fn the_configuration_file_is_accepted_and_does_what_is_told() {
+    let path = std::env::temp_dir().join(format!("loopwire-readme.{}.toml", std::process::id()));
+    fs::write(&path, blocks("toml")[0]).unwrap();
+    let printed = stdout(&["echo", "--config", path.to_str().unwrap(), "--print-config"]);
+    fs::remove_file(&path).unwrap();
+    for line in
+        ["ping-interval = \"20s\" # file", "max-message = \"4MiB\" # file", "listen = [\"127.0.0.1:9001\"] # file"]
+    {
+        assert!(printed.lines().any(|printed| printed == line), "{line} is not in\n{printed}");
+    }
+}
