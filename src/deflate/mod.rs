@@ -1,7 +1,7 @@
 //! permessage-deflate: what two endpoints agree on, and the codec that then runs on each message [RFC 7692].
 //!
-//! [`params`](self) is negotiation over plain values; its text form stands in the `Sec-WebSocket-Extensions` field,
-//! whose grammar [`handshake`](crate::handshake) reads. The codec turns a message's payload into a compressed one and
+//! Negotiation goes over plain values: [`DeflateOffer`], [`DeflateParams`]. Their text stands in the
+//! `Sec-WebSocket-Extensions` field, whose grammar [`handshake`](crate::handshake) reads. The codec turns a message's payload into a compressed one and
 //! back: whole or in pieces, with or without the context of earlier messages.
 
 mod compress;
