@@ -3,8 +3,9 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use loopwire::handshake::{Acceptance, Request, Response, UpgradeRequest};
 use loopwire::net::{
@@ -117,6 +118,25 @@ fn expect(stream: &mut TcpStream, bytes: &[u8]) {
 
 fn expect_end(stream: &mut TcpStream) {
     assert_eq!(stream.read(&mut [0; 16]).unwrap(), 0, "the stream ends");
+}
+
+#[test]
+fn a_task_finds_the_time_of_its_own_turn() {
+    // A deadline that is counted from an earlier turn, perhaps hours ago, has passed before it began.
+    let mut event_loop = EventLoop::new(NetConfig::default()).unwrap();
+    let remote = event_loop.remote();
+    for _ in 0..2 {
+        let posted = Instant::now();
+        let task = move |sessions: &mut Sessions| assert!(sessions.now() >= posted, "the time stood still");
+        let (done, ended) = mpsc::channel();
+        let task: Task = Box::new(move |sessions| {
+            task(sessions);
+            done.send(()).unwrap();
+        });
+        assert!(remote.post(task).is_ok());
+        event_loop.turn(&mut Echo::default(), Some(Duration::ZERO)).unwrap();
+        ended.try_recv().expect("the task ran to its end");
+    }
 }
 
 #[test]

@@ -44,6 +44,12 @@ enum Stop {
 }
 
 impl Sessions {
+    /// Begins a turn at `now`: all that is done before the next one counts from here, also what tasks and signals ask for
+    /// in a turn without readiness.
+    pub(super) fn begin_turn(&mut self, now: Instant) {
+        self.now = now;
+    }
+
     /// Handles what the poll said of one stream. An id that names nothing any more is no error.
     pub fn ready<A: Application>(&mut self, app: &mut A, id: ConnectionId, readiness: Readiness, now: Instant) {
         self.now = now;

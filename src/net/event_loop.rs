@@ -118,6 +118,7 @@ impl<A: Application> EventLoop<A> {
             self.events.clear();
         }
         let now = Instant::now();
+        self.sessions.begin_turn(now);
         let mut signalled = false;
         for event in &self.events {
             match event.token() {
