@@ -24,12 +24,10 @@ fn nothing_is_lost_doubled_or_left_behind_whatever_the_network_does() {
     }
     let mut total = Summary::default();
     for seed in 0..number("LOOPWIRE_SIM_SEEDS").unwrap_or(SEEDS) {
-        match catch_unwind(|| World::new(seed).run()) {
-            Ok(summary) => total += summary,
-            Err(_) => {
-                panic!("seed {seed} fails; repeat it with\n  LOOPWIRE_SIM_SEED={seed} cargo test --test simulation")
-            }
-        }
+        let Ok(summary) = catch_unwind(|| World::new(seed).run()) else {
+            panic!("seed {seed} fails; repeat it with\n  LOOPWIRE_SIM_SEED={seed} cargo test --test simulation");
+        };
+        total += summary;
     }
     println!("{total:?}");
     // A simulation in which nothing happens proves nothing.

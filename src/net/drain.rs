@@ -22,6 +22,11 @@ impl Drain {
         Self { deadline, left: None }
     }
 
+    /// Whether the application knows.
+    pub(crate) fn is_announced(&self) -> bool {
+        self.left.is_some()
+    }
+
     /// When there is something to do.
     pub(crate) fn next(&self, now: Instant) -> Instant {
         if self.left.as_ref().is_some_and(Vec::is_empty) { self.deadline } else { now }

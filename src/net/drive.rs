@@ -5,6 +5,7 @@ use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
+use super::drain::Drain;
 use super::outbox::Flushed;
 use super::session::{Pending, Phase};
 use super::sessions::{Report, Timer};
@@ -59,8 +60,11 @@ impl Sessions {
         if readiness.writable && mem::take(&mut session.flags.blocked) {
             self.mark_dirty(id);
         }
-        self.drive(app, id);
-        self.settle(app);
+        // One that is in line already has its turn in `tick`.
+        if self.slab.get(id).is_some_and(|session| !session.flags.queued) {
+            self.drive(app, id);
+            self.settle(app);
+        }
     }
 
     /// Does all that is due at `now` besides readiness: connections that go on from the last turn, timers, draining.
@@ -122,13 +126,13 @@ impl Sessions {
         if !self.requeued.is_empty() || !self.due.is_empty() || !self.dirty.is_empty() || !self.reports.is_empty() {
             return Some(self.now);
         }
-        let drain = self.drain.as_ref().map(|drain| drain.next(self.now));
+        let drain = self.drain.as_ref().filter(|_| !self.is_finished()).map(|drain| drain.next(self.now));
         [self.wheel.next_deadline(), drain].into_iter().flatten().min()
     }
 
     /// Whether the drain has come to its end: nothing is left.
     pub fn is_finished(&self) -> bool {
-        self.drain.is_some() && self.is_empty()
+        self.drain.as_ref().is_some_and(Drain::is_announced) && self.is_empty()
     }
 
     /// Calls the application. A panic there ends the connection it was about, and nothing else.

@@ -240,3 +240,109 @@ fn readiness(event: &Event) -> Readiness {
         read_closed: event.is_read_closed() || event.is_error(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handshake::{Request, Response, UpgradeRequest};
+    use crate::net::Answer;
+    use crate::protocol;
+
+    /// Counts what it is told about the loop.
+    #[derive(Default)]
+    struct App {
+        accept_failed: Vec<Option<i32>>,
+        tasks: usize,
+        drained: usize,
+    }
+
+    impl Application for App {
+        type Task = ();
+
+        fn upgrade(&mut self, _: &mut Sessions, _: ConnectionId, _: &UpgradeRequest) -> Answer {
+            Answer::Refuse(Response::new(404))
+        }
+
+        fn request(&mut self, _: &mut Sessions, _: ConnectionId, _: &Request) -> Response {
+            Response::new(404)
+        }
+
+        fn opened(&mut self, _: &mut Sessions, _: ConnectionId) {}
+
+        fn event(&mut self, _: &mut Sessions, _: ConnectionId, _: protocol::Event<'_>) {}
+
+        fn closed(&mut self, _: &mut Sessions, _: ConnectionId, _: protocol::Closed) {}
+
+        fn task(&mut self, _: &mut Sessions, (): ()) {
+            self.tasks += 1;
+        }
+
+        fn draining(&mut self, _: &mut Sessions) {
+            self.drained += 1;
+        }
+
+        fn accept_failed(&mut self, _: &mut Sessions, error: &io::Error) {
+            self.accept_failed.push(error.raw_os_error());
+        }
+    }
+
+    const EMFILE: i32 = 24;
+    const ENFILE: i32 = 23;
+    const ENOBUFS: i32 = 105;
+    const ECONNABORTED: i32 = 103;
+    const EINTR: i32 = 4;
+
+    #[test]
+    fn without_a_descriptor_left_accepting_waits_and_then_goes_on_by_itself() {
+        let mut event_loop = EventLoop::<App>::new(NetConfig::default()).unwrap();
+        let mut app = App::default();
+        let errors = [EMFILE, ENFILE, ENOBUFS].map(io::Error::from_raw_os_error);
+        event_loop.listeners.push(Listener::failing(errors));
+        for failed in 1..=3 {
+            event_loop.turn(&mut app, Some(Duration::ZERO)).unwrap();
+            assert_eq!(app.accept_failed.len(), failed);
+            assert!(
+                event_loop.time_to_wait(None) > Some(Duration::from_millis(50)),
+                "the loop sleeps until it retries"
+            );
+            event_loop.turn(&mut app, Some(Duration::ZERO)).unwrap();
+            assert_eq!(app.accept_failed.len(), failed, "not tried again before its time");
+            event_loop.listeners[0].retry = Some(Instant::now());
+        }
+        event_loop.turn(&mut app, Some(Duration::ZERO)).unwrap();
+        assert_eq!(app.accept_failed, [Some(EMFILE), Some(ENFILE), Some(ENOBUFS)]);
+        assert!(!event_loop.listeners[0].ready, "nobody waits any more");
+        assert_eq!(event_loop.time_to_wait(None), None);
+    }
+
+    #[test]
+    fn a_connection_that_died_in_the_queue_does_not_stop_the_next() {
+        let mut event_loop = EventLoop::<App>::new(NetConfig::default()).unwrap();
+        let mut app = App::default();
+        let errors = [ECONNABORTED, EINTR, ECONNABORTED].map(io::Error::from_raw_os_error);
+        event_loop.listeners.push(Listener::failing(errors));
+        event_loop.turn(&mut app, Some(Duration::ZERO)).unwrap();
+        assert!(app.accept_failed.is_empty());
+        assert!(!event_loop.listeners[0].ready, "all were taken in one turn");
+    }
+
+    #[test]
+    fn a_full_mailbox_is_taken_in_batches_and_no_task_is_forgotten() {
+        let config = NetConfig { task_batch: 10, ..NetConfig::default() };
+        let mut event_loop = EventLoop::<App>::new(config).unwrap();
+        let mut app = App::default();
+        let remote = event_loop.remote();
+        (0..25).for_each(|_| remote.post(()).unwrap());
+        for taken in [10, 20, 25] {
+            // Without a limit: the loop must not sleep on what is left.
+            event_loop.turn(&mut app, None).unwrap();
+            assert_eq!(app.tasks, taken);
+        }
+        assert_eq!(remote.waiting(), 0);
+        remote.shutdown(Duration::from_secs(1));
+        assert!(!event_loop.turn(&mut app, None).unwrap());
+        assert_eq!(app.drained, 1);
+        drop(event_loop);
+        assert_eq!(remote.post(()), Err(super::super::PostError(())));
+    }
+}

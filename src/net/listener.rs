@@ -98,6 +98,18 @@ impl Listener {
         Ok(Self { socket, addr, tls: config.tls, ready: true, retry: None })
     }
 
+    /// One whose attempts to accept fail with `errors`, until nobody waits.
+    #[cfg(test)]
+    pub(crate) fn failing(errors: impl IntoIterator<Item = io::Error>) -> Self {
+        Self {
+            socket: Accepting::Test(errors.into_iter().collect()),
+            addr: ListenAddr::Tcp(([127, 0, 0, 1], 1).into()),
+            tls: None,
+            ready: true,
+            retry: None,
+        }
+    }
+
     pub(crate) fn addr(&self) -> &ListenAddr {
         &self.addr
     }

@@ -324,7 +324,8 @@ mod tests {
         outbox.write_to(&mut stream, &mut pool).unwrap();
         assert_eq!(outbox.tail.capacity(), 0);
         assert!(outbox.queue.is_none());
-        assert_eq!(pool.take().as_ptr(), buffer);
+        let lent = pool.take();
+        assert_eq!(lent.as_ptr(), buffer);
 
         pool.give(Vec::with_capacity(BufferPool::LARGEST + 1));
         assert!(pool.buffers.is_empty(), "a huge buffer is not kept");

@@ -95,9 +95,8 @@ impl App {
         let record = self.record(id);
         match sent {
             Ok(Sent::Written | Sent::Backpressure) => record.sent.push(payload.to_vec()),
-            Ok(Sent::Dropped) => {}
             Err(SendError::Overflow) => record.closed_by_us = true,
-            Err(_) => {}
+            Ok(Sent::Dropped) | Err(_) => {}
         }
         matches!(sent, Ok(Sent::Written))
     }
@@ -141,18 +140,18 @@ impl App {
                     self.send(sessions, other, &payload);
                 }
             }
-            9 if payload.len() % 3 == 0 => {
+            9 if payload.len().is_multiple_of(3) => {
                 self.record(id).closed_by_us = true;
                 let _ = sessions.close(id, CloseCode::NORMAL, "as asked");
                 let late = sessions.send(id, "late");
                 self.check(late.is_err(), "a send after the Close was taken", id);
             }
-            10 if payload.len() % 5 == 0 => {
+            10 if payload.len().is_multiple_of(5) => {
                 let other = self.somebody(sessions, id);
                 self.record(other).closed_by_us = true;
                 let _ = sessions.close(other, CloseCode(4000), "");
             }
-            11 if payload.len() % 7 == 0 => {
+            11 if payload.len().is_multiple_of(7) => {
                 let other = self.somebody(sessions, id);
                 self.record(other).closed_by_us = true;
                 sessions.abort(other);
@@ -179,7 +178,7 @@ impl App {
                 let large = vec![payload.len() as u8; 9000];
                 self.send(sessions, id, &large);
             }
-            15 if payload.len() % 11 == 0 => {
+            15 if payload.len().is_multiple_of(11) => {
                 self.record(id).closed_by_us = true;
                 self.panics += 1;
                 // Without the hook's noise.

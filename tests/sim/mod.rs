@@ -1,7 +1,7 @@
 //! A simulated network and everything on it, decided by a seed.
 
-// Each item serves the one test crate there is.
-#![allow(missing_debug_implementations, missing_docs, unreachable_pub)]
+// Each test crate uses its own part of this.
+#![allow(dead_code, missing_debug_implementations, missing_docs, unreachable_pub)]
 
 pub mod app;
 pub mod peer;

@@ -22,6 +22,8 @@ pub struct Pipe {
     capacity: usize,
     /// The most that one read or write moves.
     chunk: usize,
+    /// Whether calls are interrupted, cut short or blocked for no reason.
+    flaky: bool,
     /// Readiness that the poll has not reported yet.
     pub due: Readiness,
     /// The peer has ended its direction, behind `inbound`.
@@ -49,8 +51,18 @@ impl Pipe {
         let mut rng = rng.fork();
         let chunk = rng.pick(&[1, 20, 100, 100, 5_000, 5_000, usize::MAX, usize::MAX]);
         let capacity = rng.pick(&[10, 100, 1_000, 1_000, 20_000, 500_000]);
+        Self::with(rng, capacity, chunk, true)
+    }
+
+    /// One that moves as much as it can, up to `chunk` bytes in a call.
+    pub fn calm(capacity: usize, chunk: usize) -> Shared {
+        Self::with(Rng::new(0), capacity, chunk, false)
+    }
+
+    fn with(rng: Rng, capacity: usize, chunk: usize, flaky: bool) -> Shared {
         Arc::new(Mutex::new(Self {
             rng,
+            flaky,
             inbound: VecDeque::new(),
             outbound: VecDeque::new(),
             capacity,
@@ -102,24 +114,28 @@ impl Pipe {
         self.due = Readiness { readable: true, writable: true, read_closed: true };
     }
 
+    fn whim(&mut self, n: usize) -> bool {
+        self.flaky && self.rng.one_in(n)
+    }
+
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.calls += 1;
         if self.reset {
             return Err(io::ErrorKind::ConnectionReset.into());
         }
-        if self.rng.one_in(30) {
+        if self.whim(30) {
             return Err(io::ErrorKind::Interrupted.into());
         }
         if self.inbound.is_empty() && self.peer_ended {
             return Ok(0);
         }
-        if self.inbound.is_empty() || self.rng.one_in(15) {
+        if self.inbound.is_empty() || self.whim(15) {
             self.read_blocks += 1;
             self.due.readable |= !self.inbound.is_empty();
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let most = self.inbound.len().min(buffer.len()).min(self.chunk);
-        let len = self.rng.between(1, most);
+        let len = if self.flaky { self.rng.between(1, most) } else { most };
         self.moved += len;
         self.inbound.read_exact(&mut buffer[..len])?;
         Ok(len)
@@ -131,11 +147,11 @@ impl Pipe {
         if self.reset {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        if self.rng.one_in(30) {
+        if self.whim(30) {
             return Err(io::ErrorKind::Interrupted.into());
         }
         let room = self.capacity.saturating_sub(self.outbound.len());
-        if room == 0 || self.rng.one_in(15) {
+        if room == 0 || self.whim(15) {
             self.write_blocks += 1;
             self.write_starved = room == 0;
             self.due.writable |= room > 0;
@@ -143,7 +159,8 @@ impl Pipe {
         }
         let offered: usize = slices.iter().map(|slice| slice.len()).sum();
         assert!(offered > 0, "a write of nothing");
-        let len = self.rng.between(1, offered.min(room).min(self.chunk));
+        let most = offered.min(room).min(self.chunk);
+        let len = if self.flaky { self.rng.between(1, most) } else { most };
         self.outbound.extend(slices.iter().flat_map(|slice| slice.iter()).take(len));
         self.moved += len;
         Ok(len)
