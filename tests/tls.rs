@@ -1,93 +1,19 @@
 //! TLS in memory: two sessions, or one and a plain rustls, joined by two byte queues that take and give as little as a
 //! test wants. Certificates are made at run time.
 
-use std::collections::VecDeque;
 use std::fs;
 use std::io::{self, IoSlice, Read, Write};
-use std::sync::{Arc, Mutex};
 
 #[path = "common/certificates.rs"]
 mod certificates;
+#[path = "common/pipes.rs"]
+mod pipes;
 
 use certificates::{Authority, Folder};
 use loopwire::net::{Stream, TlsAcceptor, TlsConnector, TlsError, TlsStream};
+use pipes::{Pipe, pipes};
 use rcgen::{CertificateParams, date_time_ymd};
 use rustls::pki_types::ServerName;
-
-// ---- Streams ----
-
-#[derive(Debug)]
-struct Queue {
-    bytes: VecDeque<u8>,
-    ended: bool,
-    /// Bytes that one call moves at most, and that wait on the way at most.
-    chunk: usize,
-    capacity: usize,
-}
-
-/// One end of two queues.
-#[derive(Clone, Debug)]
-struct Pipe {
-    incoming: Arc<Mutex<Queue>>,
-    outgoing: Arc<Mutex<Queue>>,
-}
-
-fn pipes(chunk: usize) -> (Pipe, Pipe) {
-    let queue = || Arc::new(Mutex::new(Queue { bytes: VecDeque::new(), ended: false, chunk, capacity: 1 << 20 }));
-    let (one, other) = (queue(), queue());
-    let end =
-        |incoming: &Arc<_>, outgoing: &Arc<_>| Pipe { incoming: Arc::clone(incoming), outgoing: Arc::clone(outgoing) };
-    (end(&one, &other), end(&other, &one))
-}
-
-impl Pipe {
-    fn sent(&self) -> Vec<u8> {
-        self.outgoing.lock().unwrap().bytes.iter().copied().collect()
-    }
-
-    /// Makes the way out narrow.
-    fn narrow(&self, chunk: usize, capacity: usize) {
-        let mut queue = self.outgoing.lock().unwrap();
-        (queue.chunk, queue.capacity) = (chunk, capacity);
-    }
-}
-
-impl Read for Pipe {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut queue = self.incoming.lock().unwrap();
-        let len = buffer.len().min(queue.chunk).min(queue.bytes.len());
-        if len == 0 && !queue.ended {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        for (to, from) in buffer.iter_mut().zip(queue.bytes.drain(..len)) {
-            *to = from;
-        }
-        Ok(len)
-    }
-}
-
-impl Write for Pipe {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        let mut queue = self.outgoing.lock().unwrap();
-        let len = buffer.len().min(queue.chunk).min(queue.capacity.saturating_sub(queue.bytes.len()));
-        if len == 0 {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        queue.bytes.extend(&buffer[..len]);
-        Ok(len)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Stream for Pipe {
-    fn shutdown_write(&mut self) -> io::Result<()> {
-        self.outgoing.lock().unwrap().ended = true;
-        Ok(())
-    }
-}
 
 type Tls = TlsStream<Pipe>;
 

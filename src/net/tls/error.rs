@@ -165,11 +165,11 @@ impl fmt::Display for TlsError {
             Self::Name { host } => {
                 write!(f, "{host:?} is neither a DNS name nor an address that a certificate could name")
             }
-            Self::Config(reason) => f.write_str(reason),
+            Self::Config(reason) | Self::Peer(reason) => f.write_str(reason),
             Self::NotTls { found } => write!(f, "the peer does not speak TLS here: its first bytes are \"{found}\""),
             Self::Certificate(reason) => write!(f, "the peer's certificate is not accepted: {reason}"),
             Self::Alert(name) => write!(f, "the peer ended the TLS session with the alert {name}"),
-            Self::Peer(reason) => write!(f, "TLS with this peer fails: {reason}"),
+
             Self::Ended => f.write_str("the peer ended the stream in the middle of the TLS handshake"),
         }
     }

@@ -3,7 +3,7 @@
 //! rustls holds the session and does no I/O; here its records are carried from and to the stream below, never waiting:
 //!
 //! ```text
-//! read  ◀─ plaintext ◀─ rustls ◀─ records ◀─ stage ◀─ stream        stage: one per thread, empty between calls
+//! read  ◀─ plaintext ◀─ rustls ◀─ records ◀─ stage ◀─ stream        stage: one per thread, used within a call
 //! write ─▶ plaintext ─▶ rustls ─▶ records ──────────▶ stream        rustls keeps what the stream refuses, bounded
 //! ```
 //!
@@ -13,6 +13,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::io::{self, IoSlice, Read, Write};
+use std::mem;
 
 use mio::{Registry, Token};
 use rustls::Connection;
@@ -35,7 +36,7 @@ const MAX_BARREN: usize = 256 * 1024;
 const MAX_SLICES: usize = 32;
 
 thread_local! {
-    /// Where records are read into on their way to rustls, which takes all of them before the call is over.
+    /// Where records are read into on their way to rustls.
     static STAGE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
@@ -46,6 +47,8 @@ pub struct TlsStream<S = Transport> {
     handshaking: bool,
     /// The peer's first bytes until the handshake is done, to tell what it speaks if that is not TLS.
     first: Vec<u8>,
+    /// Records that rustls has not taken yet; mostly none.
+    stash: Vec<u8>,
     /// Bytes of plaintext that rustls holds for the next read.
     held: usize,
     /// Ciphertext read since the last plaintext.
@@ -91,6 +94,7 @@ impl<S: Stream> TlsStream<S> {
             stream,
             handshaking: true,
             first: Vec::new(),
+            stash: Vec::new(),
             held: 0,
             barren: 0,
             drained: false,
@@ -138,7 +142,11 @@ impl<S: Stream> TlsStream<S> {
 
     /// Reads from the stream once and gives rustls all of it; how many bytes of plaintext went into `buffer`.
     fn pull(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        // All plaintext of one pull must fit: what was read now, and a record that had been kept in part.
+        if !self.stash.is_empty() {
+            let stash = mem::take(&mut self.stash);
+            return self.feed(&stash, buffer);
+        }
+        // All plaintext of one pull fits: what was read now, and a record that had been kept in part.
         let want = buffer.len().saturating_sub(MAX_RECORD).clamp(MIN_READ, MAX_READ);
         let mut stage = STAGE.take();
         stage.resize(MAX_READ, 0);
@@ -150,16 +158,20 @@ impl<S: Stream> TlsStream<S> {
                 // rustls learns of the end by a read of nothing, and then says whether it was announced.
                 self.session.read_tls(&mut io::empty()).map(|_| 0)
             }
-            Ok(len) => self.feed(&stage[..len], buffer),
+            Ok(len) => {
+                self.barren = self.barren.saturating_add(len);
+                self.feed(&stage[..len], buffer)
+            }
             Err(error) => {
-                if error.kind() == io::ErrorKind::WouldBlock {
-                    // Has rustls give back all of its read buffer but 4 KiB while there is nothing to read.
-                    let _ = self.session.read_tls(&mut Blocked);
-                }
+                self.drained = error.kind() == io::ErrorKind::WouldBlock;
                 Err(error)
             }
         };
         STAGE.set(stage);
+        if self.drained {
+            // Has rustls give back all of its read buffer but 4 KiB while there is nothing to read.
+            let _ = self.session.read_tls(&mut Blocked);
+        }
         filled
     }
 
@@ -167,10 +179,19 @@ impl<S: Stream> TlsStream<S> {
         if self.handshaking && self.first.len() < 16 {
             self.first.extend_from_slice(&records[..records.len().min(16)]);
         }
-        self.barren = self.barren.saturating_add(records.len());
         let mut filled = 0;
-        // What follows a `close_notify` is not taken and means nothing.
-        while !records.is_empty() && self.session.read_tls(&mut records)? > 0 {
+        while !records.is_empty() {
+            match self.session.read_tls(&mut records) {
+                // What follows a `close_notify` is not taken and means nothing.
+                Ok(0) => break,
+                Ok(_) => {}
+                // It takes no more before the plaintext it holds is read, which a small buffer can bring about.
+                Err(_) if self.held > 0 => {
+                    self.stash = records.to_owned();
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
             match self.session.process_new_packets() {
                 Ok(state) => {
                     self.held = state.plaintext_bytes_to_read();
@@ -367,11 +388,11 @@ impl<S: Stream> Stream for TlsStream<S> {
     }
 
     fn may_have_more(&self, _len: usize, _room: usize) -> bool {
-        !self.drained || self.held > 0 || self.peer_closed || self.failure.is_some()
+        !self.drained || self.has_buffered_plaintext() || self.peer_closed || self.failure.is_some()
     }
 
     fn has_buffered_plaintext(&self) -> bool {
-        self.held > 0
+        self.held > 0 || !self.stash.is_empty()
     }
 }
 
