@@ -6,7 +6,7 @@ mod certificates;
 mod node;
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
@@ -132,6 +132,28 @@ fn a_refusal_names_every_address() {
         assert_eq!(attempt.unwrap().error.kind(), io::ErrorKind::ConnectionRefused, "{error}");
         assert!(error.to_string().starts_with(&format!("cannot connect to {host}:{port}: ")), "{error}");
     }
+}
+
+#[test]
+fn an_address_that_refuses_or_is_silent_does_not_stand_in_the_way() {
+    let server = Node::server(NetConfig::default(), None);
+    let client = Node::client();
+    let refusing = SocketAddr::from(([127, 0, 0, 1], closed_port()));
+    // An address for documentation, behind which there is nobody [RFC 5737]: some networks are silent, others say so.
+    let silent = SocketAddr::from(([192, 0, 2, 1], 80));
+    for first in [refusing, silent] {
+        let mut request = request("ws://nobody.invalid/");
+        request.addresses = vec![first, server.socket_addr()];
+        request.attempt_delay = Duration::from_millis(20);
+        let id = client.open(request);
+        client.expect_echo(id, b"hello");
+    }
+    let mut request = request("ws://nobody.invalid/");
+    request.addresses = vec![refusing, silent];
+    request.attempt_timeout = Duration::from_millis(20);
+    let error = client.dial(request).unwrap_err();
+    let DialError::Unreachable { attempts, .. } = &error else { panic!("{error}") };
+    assert_eq!(attempts.iter().map(|attempt| attempt.addr).collect::<Vec<_>>(), [refusing, silent]);
 }
 
 #[test]

@@ -374,6 +374,9 @@ impl Sessions {
     /// The peer has ended its direction, or the stream is broken.
     fn input_ended(&mut self, id: ConnectionId, error: Option<io::Error>) {
         let Some(session) = self.slab.get_mut(id) else { return };
+        if let Some(error) = &error {
+            log::debug!("{id}: the stream with {} failed: {error}", session.peer);
+        }
         match &mut session.phase {
             Phase::Open(connection) => {
                 connection.end_of_stream();

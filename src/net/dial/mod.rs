@@ -42,6 +42,9 @@ pub struct DialRequest {
     pub options: ClientOptions,
     /// The open connection's configuration.
     pub config: Arc<Config>,
+    /// Where the server, or its proxy, is; the resolver is asked if nothing stands here. The name in `uri` is still what is
+    /// verified and asked for.
+    pub addresses: Vec<SocketAddr>,
     /// From the call to the end of the opening handshake. 10 s.
     pub timeout: Duration,
     /// For each address of a host. 5 s.
@@ -61,6 +64,7 @@ impl DialRequest {
             uri,
             options: ClientOptions::default(),
             config: Arc::default(),
+            addresses: Vec::new(),
             timeout: Duration::from_secs(10),
             attempt_timeout: Duration::from_secs(5),
             attempt_delay: Duration::from_millis(250),
@@ -194,8 +198,8 @@ impl Dial {
             return Ok(Outcome::Next(Stage::ConnectingUnix(socket)));
         }
         let server = uri.host();
-        let resolved_by_proxy = self.request.proxy.as_ref().is_none_or(ProxyUri::resolves_names);
-        if resolved_by_proxy || server.parse::<IpAddr>().is_ok() {
+        let needs_no_address = self.request.proxy.as_ref().is_none_or(ProxyUri::resolves_names);
+        if needs_no_address || server.parse::<IpAddr>().is_ok() {
             return Ok(Outcome::Next(self.resolve(server.to_owned(), context)));
         }
         let lookup = Lookup::start(server, uri.port(), context.id, context.notifier);
@@ -213,6 +217,9 @@ impl Dial {
 
     /// Looks for the addresses of the first hop; one that is written as an address needs no looking.
     fn resolve(&self, server: String, context: &DialContext<'_>) -> Stage {
+        if !self.request.addresses.is_empty() {
+            return self.begin_race(&self.request.addresses, server, context);
+        }
         let (host, port) = self.first_hop();
         match host.parse::<IpAddr>() {
             Ok(address) => self.begin_race(&[SocketAddr::new(address, port)], server, context),

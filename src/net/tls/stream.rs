@@ -273,7 +273,9 @@ impl<S: Stream> Read for TlsStream<S> {
                     return Ok(len);
                 }
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                    self.truncated = true;
+                    if !mem::replace(&mut self.truncated, true) {
+                        log::debug!("the peer ended a TLS stream without close_notify");
+                    }
                     return Ok(0);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -293,7 +295,7 @@ impl<S: Stream> Write for TlsStream<S> {
         self.write_vectored(&[IoSlice::new(buffer)])
     }
 
-    /// Takes as much as the stream takes, and at most [`WRITE_LIMIT`] more. Bytes taken may still wait here:
+    /// Takes as much as the stream takes, and 64 KiB more at most. Bytes taken may still wait here:
     /// [`wants_write`](Stream::wants_write).
     fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
         if self.handshaking && !self.handshake()? {
