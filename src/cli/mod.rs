@@ -21,6 +21,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use log::LevelFilter;
 
 use settings::{Settings, SettingsError};
 
@@ -61,6 +62,7 @@ struct GlobalArgs {
     print_config: bool,
 
     /// What to log to standard error: error, warn, info, debug (a line per frame), or as RUST_LOG, which it replaces
+    /// [default: info for servers, warn for clients]
     #[arg(long, global = true, value_name = "FILTER")]
     log: Option<String>,
 }
@@ -102,7 +104,11 @@ pub(crate) fn main() -> ExitCode {
     if cli.global.print_config {
         return print(&settings.to_toml()).into();
     }
-    start_log(cli.global.log.as_deref());
+    let is_server = matches!(cli.command, Some(Command::Demo(_) | Command::Echo(_)));
+    start_log(cli.global.log.as_deref(), if is_server { LevelFilter::Info } else { LevelFilter::Warn });
+    for name in settings.unknown_variables() {
+        log::warn!("environment variable {name} is no setting of any command");
+    }
     let outcome = match cli.command {
         Some(Command::Demo(args)) => demo::run(&args),
         Some(Command::Echo(args)) => echo::run(&args),
@@ -163,12 +169,12 @@ pub(crate) fn print(text: &str) -> Exit {
     }
 }
 
-fn start_log(filter: Option<&str>) {
+fn start_log(filter: Option<&str>, default: LevelFilter) {
     let mut builder = env_logger::Builder::new();
     match (filter, std::env::var("RUST_LOG")) {
         (Some(filter), _) => builder.parse_filters(filter),
         (None, Ok(filter)) => builder.parse_filters(&filter),
-        (None, Err(_)) => builder.filter_level(log::LevelFilter::Warn),
+        (None, Err(_)) => builder.filter_level(default),
     };
     builder.write_style(if terminal::colour_on_stderr() {
         env_logger::WriteStyle::Always

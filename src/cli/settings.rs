@@ -93,6 +93,13 @@ impl Settings {
         lines.into_values().collect()
     }
 
+    /// Variables that look like settings and are none. They are no errors, unlike keys in the file: a cluster's scheduler
+    /// names variables after its services, and one of these may be called loopwire.
+    pub(crate) fn unknown_variables(&self) -> Vec<String> {
+        let names = env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        names.filter(|name| name.starts_with(PREFIX) && !is_variable(&self.command, name)).collect()
+    }
+
     fn line(&self, arg: &Arg, matches: &ArgMatches) -> String {
         let key = arg.get_long().unwrap_or_default();
         let id = arg.get_id().as_str();
@@ -252,6 +259,12 @@ fn takes_many(arg: &Arg) -> bool {
 fn environment_name(arg: &Arg) -> Option<String> {
     let long = arg.get_long().filter(|name| *name == "config" || is_setting(arg))?;
     Some(format!("{PREFIX}{}", long.replace('-', "_").to_uppercase()))
+}
+
+/// Whether `name` is the variable of any setting of a command or of those below it.
+fn is_variable(command: &Command, name: &str) -> bool {
+    command.get_arguments().any(|arg| environment_name(arg).is_some_and(|known| known == name))
+        || command.get_subcommands().any(|subcommand| is_variable(subcommand, name))
 }
 
 /// The names of the commands chosen, outermost first.

@@ -1,7 +1,7 @@
 //! `loopwire echo` and the demo: what they serve, and how they start, drain, reload and end.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 
@@ -191,22 +191,10 @@ fn sigterm_tells_every_connection_and_ends_with_0() {
 #[test]
 fn a_second_signal_does_not_wait_for_a_peer_that_does_not_answer() {
     let (server, authority) = server(&["echo", "--drain-timeout", "1h", "--close-timeout", "1h"]);
-    let mut stream = tcp(&authority);
-    write!(
-        stream,
-        "GET / HTTP/1.1\r\nHost: {authority}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    )
-    .unwrap();
-    let mut reader = BufReader::new(stream);
-    let mut line = String::new();
-    while line != "\r\n" {
-        line.clear();
-        reader.read_line(&mut line).unwrap();
-    }
+    let mut stream = raw(&authority);
     server.signal("TERM");
     let mut close = [0; 4];
-    reader.read_exact(&mut close).unwrap();
+    stream.read_exact(&mut close).unwrap();
     assert_eq!((close[0], &close[2..]), (0x88, &1001u16.to_be_bytes()[..]), "told, and not answered");
     server.signal("TERM");
     assert_eq!(server.ended().code, Some(1));
@@ -301,6 +289,40 @@ fn a_unix_socket_is_served_and_removed() {
     server.signal("TERM");
     assert_eq!(server.ended().code, Some(0));
     assert!(!Path::new(path).exists());
+}
+
+/// A connection opened by hand, to send what no WebSocket client would.
+fn raw(authority: &str) -> TcpStream {
+    let mut stream = tcp(authority);
+    write!(
+        stream,
+        "GET / HTTP/1.1\r\nHost: {authority}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    .unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    stream
+}
+
+#[test]
+fn what_breaks_a_rule_is_logged_with_its_section_and_disturbs_nobody() {
+    let (mut server, authority) = server(&["echo"]);
+    let mut bystander = websocket(&authority, "/");
+
+    raw(&authority).write_all(b"\x81\x01A").unwrap();
+    server.error_line("RFC 6455 §5.1");
+    assert!(http(&authority, "POST /").0.starts_with("HTTP/1.1 4"));
+    let (head, _) = http(&authority, "GET / HTTP/1.1\r\nUpgrade: websocket\r\nX:");
+    assert!(head.starts_with("HTTP/1.1 400 "), "{head}");
+    server.error_line("RFC 6455 §4.2.1");
+
+    bystander.send(Message::text("Hello")).unwrap();
+    assert_eq!(text(&mut bystander), "Hello");
 }
 
 #[test]

@@ -141,6 +141,14 @@ fn a_bad_variable_is_refused_by_its_name() {
 }
 
 #[test]
+fn a_variable_that_is_no_setting_is_pointed_out() {
+    let mut command = loopwire(&["connect", "ws://127.0.0.1:1"]);
+    command.env("LOOPWIRE_MAX_MESAGE", "5");
+    let outcome = run(command, b"");
+    assert!(outcome.stderr.contains("LOOPWIRE_MAX_MESAGE is no setting"), "{}", outcome.stderr);
+}
+
+#[test]
 fn a_bad_flag_is_refused_by_its_name() {
     for (arguments, part) in [
         (&["echo", "--max-message", "0"][..], "--max-message"),

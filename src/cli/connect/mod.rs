@@ -150,10 +150,10 @@ pub(crate) fn run(args: &ConnectArgs) -> Result<Exit, Failure> {
 fn judge(closed: &Closed) -> Exit {
     match closed.code {
         CloseCode::NORMAL | CloseCode::GOING_AWAY => Exit::Done,
-        // Empty Closes say nothing against it.
+        // An empty Close says nothing against it.
         CloseCode::NO_STATUS if closed.clean => Exit::Done,
-        // We wanted to end, and the server let go without a word.
-        CloseCode::ABNORMAL if closed.by == Side::Local && closed.error.is_none() => Exit::Done,
+        // We wanted to end, by whatever code, and even if the server let go without a word.
+        _ if closed.by == Side::Local && closed.error.is_none() => Exit::Done,
         _ => Exit::Abnormal,
     }
 }
