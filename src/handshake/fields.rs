@@ -89,6 +89,19 @@ impl Fields {
         self.ends.is_empty()
     }
 
+    /// Forgets the fields that `keep` does not want, and gives back their memory.
+    pub(super) fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+        let mut text = String::with_capacity(self.text.len());
+        let mut ends = Vec::with_capacity(self.ends.len());
+        for (name, value) in self.iter().filter(|(name, _)| keep(name)) {
+            text.push_str(name);
+            let name_end = text.len() as u32;
+            text.push_str(value);
+            ends.push((name_end, text.len() as u32));
+        }
+        *self = Self { text: text.into_boxed_str(), ends: ends.into_boxed_slice() };
+    }
+
     /// The value of the field of that name, if there is at most one.
     pub(super) fn sole(&self, name: &str) -> Result<Option<&str>, Duplicate> {
         let mut values = self.all(name);

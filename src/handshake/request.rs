@@ -96,6 +96,10 @@ impl Request {
         &self.fields
     }
 
+    pub(super) const fn fields_mut(&mut self) -> &mut Fields {
+        &mut self.fields
+    }
+
     /// Whether the client asks for a WebSocket, rightly or not.
     pub fn wants_upgrade(&self) -> bool {
         self.fields.has_token("Upgrade", "websocket")

@@ -133,6 +133,24 @@ impl UpgradeRequest {
         &self.offers
     }
 
+    /// Forgets what only the handshake needed, so that the request costs less while its connection lives: the offers of
+    /// compression, and the fields Connection, Upgrade, Sec-WebSocket-Key, -Version and -Extensions, Accept-Encoding,
+    /// Cache-Control and Pragma. All else stays; no other [`response`](Self::response) can be made.
+    pub fn shed(&mut self) {
+        const SPENT: [&str; 8] = [
+            "Accept-Encoding",
+            "Cache-Control",
+            "Connection",
+            "Pragma",
+            "Sec-WebSocket-Extensions",
+            "Sec-WebSocket-Key",
+            "Sec-WebSocket-Version",
+            "Upgrade",
+        ];
+        self.offers = Vec::new();
+        self.request.fields_mut().retain(|name| !SPENT.iter().any(|spent| name.eq_ignore_ascii_case(spent)));
+    }
+
     /// The 101.
     ///
     /// # Errors
@@ -230,4 +248,35 @@ fn offers_of(fields: &Fields) -> Result<Vec<DeflateOffer>, Rejection> {
         }));
     }
     Ok(offers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::HeadLimits;
+    use super::*;
+
+    #[test]
+    fn a_request_that_shed_its_handshake_still_says_who_asked_for_what() {
+        let head = b"GET /chat?room=1 HTTP/1.1\r\nHost: example.com\r\nupgrade: websocket\r\nConnection: Upgrade\r\n\
+            Origin: http://example.com\r\nCookie: a=1\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+            Cookie: b=2\r\nSec-WebSocket-Protocol: chat\r\nSec-WebSocket-Version: 13\r\nPragma: no-cache\r\n\
+            Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
+        let request = Request::parse(head, &HeadLimits::default()).unwrap();
+        let mut request = UpgradeRequest::from_request(request).unwrap();
+        request.shed();
+        let left: Vec<_> = request.fields().iter().collect();
+        assert_eq!(
+            left,
+            [
+                ("Host", "example.com"),
+                ("Origin", "http://example.com"),
+                ("Cookie", "a=1"),
+                ("Cookie", "b=2"),
+                ("Sec-WebSocket-Protocol", "chat"),
+            ]
+        );
+        assert_eq!((request.path(), request.query(), request.host()), ("/chat", Some("room=1"), "example.com"));
+        assert_eq!((request.origin(), request.version()), (Some("http://example.com"), Version::Rfc6455));
+        assert_eq!((request.protocols(), request.offers()), (&["chat".to_owned()][..], &[][..]));
+    }
 }

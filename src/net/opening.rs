@@ -134,7 +134,11 @@ impl Sessions {
         let Some(session) = self.slab.get_mut(id) else { return };
         session.outbox.tail(&mut self.pool).extend_from_slice(&response);
         session.phase = Phase::Open(Connection::new(Role::Server, config, acceptance.deflate, self.now));
-        let request = self.config.keep_requests.then_some(request);
+        let request = self.config.keep_requests.then(|| {
+            let mut request = request;
+            request.shed();
+            request
+        });
         if request.is_some() || acceptance.protocol.is_some() {
             session.origin = Some(Box::new(Origin::Request { request, protocol: acceptance.protocol }));
         }
