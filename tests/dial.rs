@@ -14,6 +14,7 @@ use certificates::{Authority, Folder};
 use loopwire::handshake::{HandshakeError, ProxyError, ProxyUri, Uri};
 use loopwire::net::{DialError, DialRequest, ListenAddr, NetConfig, TlsError};
 use node::{Node, PATIENCE};
+use socket2::{Domain, Socket, Type};
 
 fn request(uri: &str) -> DialRequest {
     DialRequest::new(Uri::parse(uri).unwrap())
@@ -139,8 +140,7 @@ fn an_address_that_refuses_or_is_silent_does_not_stand_in_the_way() {
     let server = Node::server(NetConfig::default(), None);
     let client = Node::client();
     let refusing = SocketAddr::from(([127, 0, 0, 1], closed_port()));
-    // An address for documentation, behind which there is nobody [RFC 5737]: some networks are silent, others say so.
-    let silent = SocketAddr::from(([192, 0, 2, 1], 80));
+    let (silent, _queue) = silent_addr();
     for first in [refusing, silent] {
         let mut request = request("ws://nobody.invalid/");
         request.addresses = vec![first, server.socket_addr()];
@@ -154,6 +154,19 @@ fn an_address_that_refuses_or_is_silent_does_not_stand_in_the_way() {
     let error = client.dial(request).unwrap_err();
     let DialError::Unreachable { attempts, .. } = &error else { panic!("{error}") };
     assert_eq!(attempts.iter().map(|attempt| attempt.addr).collect::<Vec<_>>(), [refusing, silent]);
+}
+
+/// An address that neither accepts nor refuses, for as long as what comes with it lives: a listener whose queue is full
+/// and never taken from.
+fn silent_addr() -> (SocketAddr, (Socket, Vec<TcpStream>)) {
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    listener.listen(0).unwrap();
+    let addr = listener.local_addr().unwrap().as_socket().unwrap();
+    let connect = |_| TcpStream::connect_timeout(&addr, Duration::from_millis(100)).ok();
+    let queue: Vec<_> = (0..64).map_while(connect).collect();
+    assert!(queue.len() < 64, "the queue takes any number of connections");
+    (addr, (listener, queue))
 }
 
 #[test]
