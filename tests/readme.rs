@@ -3,23 +3,23 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::process::{Command, Output, Stdio};
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 const README: &str = include_str!("../README.md");
 
-fn loopwire(arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_loopwire"));
+/// What `loopwire` prints, given arguments as a shell reads them.
+fn loopwire(arguments: &str) -> String {
+    let binary = Path::new(env!("CARGO_BIN_EXE_loopwire"));
+    let mut command = Command::new("sh");
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("LOOPWIRE_") {
             command.env_remove(name);
         }
     }
-    command.args(arguments).stdin(Stdio::null()).output().unwrap()
-}
-
-fn stdout(arguments: &[&str]) -> String {
-    let output = loopwire(arguments);
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let script = format!("\"$0\" {arguments}");
+    let output = command.args(["-c", &script]).arg(binary).stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "loopwire {arguments}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -39,7 +39,7 @@ fn table(heading: &str) -> Vec<Vec<&'static str>> {
 
 /// What the command takes for a setting that nobody has set.
 fn defaults(command: &str) -> BTreeMap<String, String> {
-    let printed = stdout(&[command, "--print-config"]);
+    let printed = loopwire(&format!("{command} --print-config"));
     let settings = printed.lines().filter_map(|line| line.strip_suffix(" # default")?.split_once(" = "));
     settings.map(|(key, value)| (key.to_owned(), value.trim_matches('"').to_owned())).collect()
 }
@@ -60,7 +60,7 @@ fn every_limit_stands_in_the_table_with_its_default() {
 
 #[test]
 fn every_exit_code_is_the_one_that_help_tells() {
-    let help = stdout(&["--help"]).split_whitespace().collect::<Vec<_>>().join(" ");
+    let help = loopwire("--help").split_whitespace().collect::<Vec<_>>().join(" ");
     let codes = help.split("Exit codes: ").nth(1).unwrap();
     let told: Vec<String> =
         table("Exit codes").iter().map(|row| format!("{} {}", row[0], row[1].replace('`', ""))).collect();
@@ -75,12 +75,11 @@ fn every_command_is_understood() {
         if !line.starts_with("$ ") || line.contains("cargo ") {
             continue;
         }
-        let command = after.split(['#', '|']).next().unwrap();
+        let command = after.split(['#', '|', '<']).next().unwrap();
         // The file is not there, and the question is whether the command would be run.
         let left_out = |argument: &&str| !["--config", "loopwire.toml", "--print-config"].contains(argument);
-        let arguments = command.split_whitespace().filter(left_out);
-        let arguments: Vec<&str> = arguments.chain(["--print-config"]).collect();
-        stdout(&arguments);
+        let arguments: Vec<&str> = command.split_whitespace().filter(left_out).chain(["--print-config"]).collect();
+        loopwire(&arguments.join(" "));
         commands += 1;
     }
     assert!(commands >= 6, "{commands}");
@@ -90,7 +89,7 @@ fn every_command_is_understood() {
 fn the_configuration_file_is_accepted_and_does_what_is_told() {
     let path = std::env::temp_dir().join(format!("loopwire-readme.{}.toml", std::process::id()));
     fs::write(&path, blocks("toml")[0]).unwrap();
-    let printed = stdout(&["echo", "--config", path.to_str().unwrap(), "--print-config"]);
+    let printed = loopwire(&format!("echo --config '{}' --print-config", path.display()));
     fs::remove_file(&path).unwrap();
     for line in
         ["ping-interval = \"20s\" # file", "max-message = \"4MiB\" # file", "listen = [\"127.0.0.1:9001\"] # file"]

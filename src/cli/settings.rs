@@ -49,7 +49,8 @@ impl Settings {
         let plain = each_setting(root, &as_switch);
         let with_environment = each_setting(plain.clone(), &|arg: Arg| match environment_name(&arg) {
             // clap keeps names for as long as the program runs, and there is one of each.
-            Some(name) => arg.env(&*name.leak()),
+            // Their values may be secrets, which a help text is not to repeat.
+            Some(name) => arg.env(&*name.leak()).hide_env_values(true),
             None => arg,
         });
         let mut arguments = arguments;

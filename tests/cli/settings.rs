@@ -178,13 +178,16 @@ fn help_goes_to_standard_output_and_tells_defaults_variables_and_exit_codes() {
     let text = String::from_utf8(help.stdout).unwrap();
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     for part in [
-        "[env: LOOPWIRE_MAX_MESSAGE=] [default: 32MiB]",
+        "[env: LOOPWIRE_MAX_MESSAGE] [default: 32MiB]",
         "[default: 10s]",
         "Exit codes: 0",
         "possible values: drop, close",
     ] {
         assert!(text.contains(part), "{part:?} is not in\n{text}");
     }
+    let mut command = loopwire(&["connect", "--help"]);
+    command.env("LOOPWIRE_HEADER", "Authorization: Bearer secret");
+    assert!(!String::from_utf8(run(command, b"").stdout).unwrap().contains("secret"));
     let version = run(loopwire(&["--version"]), b"");
     assert_eq!(version.stdout, format!("loopwire {}\n", env!("CARGO_PKG_VERSION")).into_bytes());
 }
