@@ -127,6 +127,7 @@ impl Client {
             reconnect: self.reconnect,
             linger: self.linger,
             state: State::Over,
+            full: false,
             closing: None,
         };
         let mut endpoint = Endpoint::new(Box::new(driver), Arc::new(Policy::default()), self.router, 0);
@@ -159,6 +160,8 @@ struct Driver {
     reconnect: Option<ReconnectPolicy>,
     linger: Duration,
     state: State,
+    /// Whether the connection is at its high-water mark, and `on_writable` will tell when it no longer is.
+    full: bool,
     /// What to close with as soon as all is sent.
     closing: Option<(CloseCode, String)>,
 }
@@ -204,9 +207,15 @@ impl Driver {
         let mut outgoing = self.shared.outgoing();
         outgoing.woken = false;
         let State::Open(id) = self.state else { return };
+        if self.full {
+            return;
+        }
         outgoing.flush(|message| match connections.send(id, message) {
             Ok(Sent::Written) => Step::Sent,
-            Ok(Sent::Backpressure) => Step::SentLast,
+            Ok(Sent::Backpressure) => {
+                self.full = true;
+                Step::SentLast
+            }
             // It waits for room, or for the end of a message that the handler sends in pieces.
             Ok(Sent::Dropped) | Err(SendError::Protocol(protocol::SendError::MessageInProgress)) => Step::Wait,
             // The next connection will have it.
@@ -245,6 +254,7 @@ impl Handler for Driver {
     fn on_open(&mut self, ws: &mut WebSocket<'_>) {
         if self.is_ours(ws.id()) {
             self.state = State::Open(ws.id());
+            self.full = false;
             if let Some(policy) = &mut self.reconnect {
                 policy.opened(ws.connections().now());
             }
@@ -271,6 +281,7 @@ impl Handler for Driver {
     }
 
     fn on_writable(&mut self, ws: &mut WebSocket<'_>) {
+        self.full &= !self.is_ours(ws.id());
         self.flush_after(ws);
         self.inner.on_writable(ws);
     }
@@ -341,10 +352,13 @@ impl Handler for Driver {
 
     fn on_draining(&mut self, connections: &mut Connections<'_>) {
         self.reconnect = None;
+        // An end that we brought about ourselves is no news.
+        if self.state != State::Over {
+            self.inner.on_draining(connections);
+        }
         if self.state == State::Waiting {
             self.state = State::Over;
         }
-        self.inner.on_draining(connections);
     }
 
     fn on_reload(&mut self, connections: &mut Connections<'_>) {

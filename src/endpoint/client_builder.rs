@@ -162,6 +162,8 @@ impl ClientBuilder {
         request.tls = self.tls;
         request.proxy = self.proxy.as_deref().map(ProxyUri::parse).transpose().map_err(ClientError::Uri)?;
         let linger = self.net.linger;
+        // What waits is held back at the high-water mark, so that nothing of it is ever dropped.
+        self.net.high_water_mark = self.net.high_water_mark.min(self.net.max_buffered / 2);
         let mut event_loop = EventLoop::new(self.net).map_err(ClientError::Io)?;
         if self.signals {
             event_loop.handle_signals().map_err(ClientError::Io)?;
