@@ -81,7 +81,8 @@ fn nothing_is_heard_of_a_connection_that_got_no_101() {
         assert!(matches!((&heard[..], asked), ([Heard::Upgrade(_)], true) | ([], false)), "{heard:?}");
     }
     assert_eq!(server.handle.metrics().connections_total, 0);
-    assert_eq!(server.handle.metrics().handshakes_refused, 2, "those that were valid");
+    let metrics = server.handle.metrics();
+    assert_eq!((metrics.handshakes_refused, metrics.requests_refused), (2, 3), "the valid ones, and the others");
 }
 
 /// Sends a message of `len` bytes and says with which code the connection was closed, if it was not echoed.

@@ -99,13 +99,13 @@ impl Client {
     }
 
     pub(super) fn new(
-        event_loop: EventLoop<Endpoint>,
+        mut event_loop: EventLoop<Endpoint>,
         request: DialRequest,
         reconnect: Option<ReconnectPolicy>,
         max_queued: usize,
         linger: Duration,
     ) -> Self {
-        let router = Router { loops: vec![Loop { remote: event_loop.remote(), counters: Arc::default() }] };
+        let router = Router { loops: vec![Loop::of(&mut event_loop)] };
         let shared = Arc::new(Shared::new(max_queued));
         Self { event_loop, router: Arc::new(router), shared, request, reconnect, linger }
     }

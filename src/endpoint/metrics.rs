@@ -10,6 +10,8 @@ pub struct Metrics {
     pub connections_open: u64,
     /// Connections that have ever been open.
     pub connections_total: u64,
+    /// Connections refused before anybody was asked: over a cap, a request that broke a rule or came too late, no TLS.
+    pub requests_refused: u64,
     /// Opening handshakes that were valid and refused all the same: by path, origin, protocol or the application.
     pub handshakes_refused: u64,
     /// Plain HTTP requests.
@@ -62,8 +64,9 @@ macro_rules! counters {
         }
 
         impl Counters {
-            pub(super) fn snapshot(&self) -> Metrics {
-                Metrics { $($name: self.$name.get(),)* }
+            /// `requests_refused` is counted below, by the loop itself.
+            pub(super) fn snapshot(&self, requests_refused: u64) -> Metrics {
+                Metrics { requests_refused, $($name: self.$name.get(),)* }
             }
         }
 
@@ -71,7 +74,8 @@ macro_rules! counters {
             /// The sum of both.
             #[must_use]
             pub(super) fn plus(self, other: Self) -> Self {
-                Self { $($name: self.$name.wrapping_add(other.$name),)* }
+                let requests_refused = self.requests_refused.wrapping_add(other.requests_refused);
+                Self { requests_refused, $($name: self.$name.wrapping_add(other.$name),)* }
             }
         }
     };

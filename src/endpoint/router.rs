@@ -2,11 +2,14 @@
 
 use std::any::Any;
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::adapter::Endpoint;
 use super::metrics::{Counters, Metrics};
 use super::{Connections, OwnedMessage};
-use crate::net::{ConnectionId, Remote};
+use crate::net::{ConnectionId, EventLoop, Remote};
 use crate::wire::{CloseCode, PreparedMessage};
 
 /// The endpoint has stopped; nothing was sent.
@@ -43,7 +46,19 @@ pub(super) struct Router {
 
 pub(super) struct Loop {
     pub(super) remote: Remote<Task>,
-    pub(super) counters: std::sync::Arc<Counters>,
+    pub(super) counters: Arc<Counters>,
+    refusals: Arc<AtomicU64>,
+}
+
+impl Loop {
+    pub(super) fn of(event_loop: &mut EventLoop<Endpoint>) -> Self {
+        let refusals = event_loop.sessions().refusals();
+        Self { remote: event_loop.remote(), counters: Arc::default(), refusals }
+    }
+
+    fn metrics(&self) -> Metrics {
+        self.counters.snapshot(self.refusals.load(Ordering::Relaxed))
+    }
 }
 
 impl Router {
@@ -100,7 +115,7 @@ impl Router {
     }
 
     pub(super) fn metrics(&self) -> Metrics {
-        self.loops.iter().map(|each| each.counters.snapshot()).fold(Metrics::default(), Metrics::plus)
+        self.loops.iter().map(Loop::metrics).fold(Metrics::default(), Metrics::plus)
     }
 }
 

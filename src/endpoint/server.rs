@@ -36,9 +36,8 @@ impl Server {
         ServerBuilder::new()
     }
 
-    pub(super) fn new(loops: Vec<EventLoop<Endpoint>>, policy: Policy, addrs: Vec<ListenAddr>) -> Self {
-        let ends = loops.iter().map(|each| Loop { remote: each.remote(), counters: Arc::default() });
-        let router = Arc::new(Router { loops: ends.collect() });
+    pub(super) fn new(mut loops: Vec<EventLoop<Endpoint>>, policy: Policy, addrs: Vec<ListenAddr>) -> Self {
+        let router = Arc::new(Router { loops: loops.iter_mut().map(Loop::of).collect() });
         Self { loops, policy: Arc::new(policy), router, addrs: addrs.into() }
     }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::mem;
+use std::sync::atomic::Ordering;
 
 use super::dial::{DialContext, DialStep};
 use super::session::{self, Origin, Phase};
@@ -33,6 +34,7 @@ impl Sessions {
                     Ok(false) => false,
                     Err(error) => {
                         log::info!("{}: refused: TLS handshake failed: {error}", session.peer);
+                        self.refusals.fetch_add(1, Ordering::Relaxed);
                         // The alert that says why has been written; let it arrive.
                         session.end(self.now, self.config.linger, true, false);
                         self.mark_dirty(id);
@@ -179,6 +181,7 @@ impl Sessions {
     /// As [`reject`](Self::reject); `head_only`: as the answer to HEAD, which has no body.
     fn reject_with(&mut self, id: ConnectionId, rejection: &Rejection, head_only: bool) {
         log::info!("{}: refused with {}: {rejection}", self.peer(id), rejection.status());
+        self.count_refusal();
         self.respond(id, &rejection.response(), head_only);
     }
 

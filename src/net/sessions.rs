@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use mio::{Registry, Waker};
@@ -99,6 +100,8 @@ pub struct Sessions {
     pub(super) admission: Admission,
     /// Connections that were refused at once and are being told so.
     pub(super) refused: usize,
+    /// Connections ever refused by the loop itself. Only this thread writes; others may read it.
+    pub(super) refusals: Arc<AtomicU64>,
     pub(super) wheel: Wheel<Timer>,
     /// Timers that are due and wait for their turn.
     pub(super) due: VecDeque<(TimerKey, Timer)>,
@@ -154,6 +157,7 @@ impl Sessions {
             slab: GenerationSlab::new(config.loop_index),
             admission: Admission::default(),
             refused: 0,
+            refusals: Arc::default(),
             wheel: Wheel::new(now),
             due: VecDeque::new(),
             dirty: Vec::new(),
@@ -307,6 +311,7 @@ impl Sessions {
         };
         if let Err(refused) = admitted {
             log::info!("{peer}: refused with 503: {refused}");
+            self.count_refusal();
             // Over TLS an answer would cost the handshake that the cap is there to save.
             if is_tls || self.refused >= Self::MAX_REFUSED {
                 return Err(io::Error::other(refused.to_string()));
@@ -421,6 +426,16 @@ impl Sessions {
     /// The ids of all open connections.
     pub fn ids(&self) -> impl Iterator<Item = ConnectionId> + '_ {
         self.slab.iter().filter(|(_, session)| session.is_open()).map(|(id, _)| id)
+    }
+
+    /// How many connections the loop has refused by itself: over a cap, or for a request that broke a rule or came too
+    /// late. It goes on counting, and any thread may read it.
+    pub fn refusals(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.refusals)
+    }
+
+    pub(super) fn count_refusal(&self) {
+        self.refusals.fetch_add(1, Ordering::Relaxed);
     }
 
     /// How many connections there are, in whatever phase.
