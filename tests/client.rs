@@ -1,5 +1,8 @@
 //! A client over real sockets: what it asks for, what it takes from a server, and how it comes back.
 
+// A handler stands in the test that needs it, behind what it is told.
+#![allow(clippy::items_after_statements)]
+
 mod support;
 
 use std::io::Read;
@@ -11,8 +14,8 @@ use std::time::Duration;
 use loopwire::handshake::{HandshakeError, accept_key};
 use loopwire::{
     Backoff, Client, ClientBuilder, ClientError, ClientHandle, ClientSendError, CloseCode, Closed, ConnectionId,
-    Connections, DialError, Handler, Message, ReconnectPolicy, ResubmitId, Server, Side, TlsAcceptor, TlsConnector,
-    Upgrade, Version, WebSocket,
+    Connections, DialError, Handler, Message, MessageKind, ReconnectPolicy, ResubmitId, Server, Side, TlsAcceptor,
+    TlsConnector, Upgrade, Version, WebSocket,
 };
 use support::{Heard, PATIENCE, Raw, Running, Teller, teller};
 use tungstenite::Message as Theirs;
@@ -529,4 +532,30 @@ fn what_cannot_be_asked_is_refused_before_anything_is_dialled() {
         let error = builder.build().map(|_| what).unwrap_err();
         assert!(matches!(error, ClientError::Uri(_) | ClientError::Handshake(_)), "{what}: {error}");
     }
+}
+
+#[test]
+fn the_queue_waits_for_the_end_of_a_message_in_pieces() {
+    let (addr, server) = scripted(|listener| {
+        let mut raw = agree(listener);
+        assert_eq!(frame(&mut raw), (0x01, b"one ".to_vec()));
+        raw.send(b"\x81\x02go");
+        assert_eq!(frame(&mut raw), (0x80, b"two".to_vec()));
+        assert_eq!(text(&mut raw), "queued");
+        raw.send(b"\x88\x02\x03\xe8");
+        assert_eq!(frame(&mut raw).0, 0x88);
+    });
+    struct Pieces;
+    impl Handler for Pieces {
+        fn on_open(&mut self, ws: &mut WebSocket<'_>) {
+            ws.send_piece(MessageKind::Text, b"one ", false).unwrap();
+        }
+        fn on_message(&mut self, ws: &mut WebSocket<'_>, _: Message<'_>) {
+            ws.send_piece(MessageKind::Text, b"two", true).unwrap();
+        }
+    }
+    let client = builder(addr).build().unwrap();
+    client.handle().send("queued").unwrap();
+    assert!(client.run(Pieces).unwrap().clean);
+    server.join().unwrap();
 }

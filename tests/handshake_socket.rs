@@ -1,6 +1,9 @@
 //! Every row of bad and odd handshakes, over real sockets to a real server: the exact status, `Connection: close`, an
 //! end without a reset, the descriptor freed, and the next connection served.
 
+// A handler stands in the test that needs it, behind what it is told.
+#![allow(clippy::items_after_statements)]
+
 mod support;
 
 use std::net::Shutdown;
@@ -46,7 +49,7 @@ fn but(name: &str, value: Option<&str>) -> Vec<u8> {
     for line in request("/ws").split_inclusive("\r\n") {
         match value {
             _ if !line.starts_with(&format!("{name}: ")) => out.push_str(line),
-            Some(value) => out.push_str(&format!("{name}: {value}\r\n")),
+            Some(value) => out.extend([name, ": ", value, "\r\n"]),
             None => {}
         }
     }
@@ -332,18 +335,18 @@ fn what_a_server_s_policy_forbids_gets_its_status() {
     }
     let origins = OriginPolicy::list(["https://good.example"]).unwrap();
     let server = Running::start(Server::builder().origins(origins).protocols(["chat"]).require_protocol(), Keys);
-    let with = |origin: &str, key: &str, protocol: &str| {
+    let asking = |origin: &str, key: &str, protocol: &str| {
         let fields = format!("Origin: {origin}\r\nAuthorization: {key}\r\nSec-WebSocket-Protocol: {protocol}\r\n");
         request_with("/", &fields).into_bytes()
     };
     let rows = [
-        (33, "a good origin", with("https://good.example", "Bearer right", "chat"), 101),
-        (33, "a bad origin", with("https://bad.example", "Bearer right", "chat"), 403),
-        (33, "the origin null", with("null", "Bearer right", "chat"), 403),
+        (33, "a good origin", asking("https://good.example", "Bearer right", "chat"), 101),
+        (33, "a bad origin", asking("https://bad.example", "Bearer right", "chat"), 403),
+        (33, "the origin null", asking("null", "Bearer right", "chat"), 403),
         (33, "no origin", request_with("/", "Authorization: Bearer right\r\n").into_bytes(), 403),
-        (34, "bad credentials", with("https://good.example", "Bearer wrong", "chat"), 401),
+        (34, "bad credentials", asking("https://good.example", "Bearer wrong", "chat"), 401),
         (34, "no credentials", request_with("/", "Origin: https://good.example\r\n").into_bytes(), 401),
-        (17, "no common protocol", with("https://good.example", "Bearer right", "other"), 400),
+        (17, "no common protocol", asking("https://good.example", "Bearer right", "other"), 400),
     ];
     check_anywhere(&server, &rows);
 }

@@ -108,7 +108,7 @@ fn layers_import_downward_only() {
     for (layer, allowed) in LAYERS {
         for source in of_layer(layer) {
             // Joined, as an import may be spread over lines.
-            let code: String = source.lines.iter().map(|(_, line)| format!("{line}\n")).collect();
+            let code = source.lines.iter().map(|(_, line)| line.as_str()).collect::<Vec<_>>().join("\n");
             for name in named(&code) {
                 imports += 1;
                 if name != layer && !allowed.contains(&name) {

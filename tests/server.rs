@@ -1,5 +1,8 @@
 //! A server over real sockets: who is called when, which limits hold where, and what no peer can do to another.
 
+// A handler stands in the test that needs it, behind what it is told.
+#![allow(clippy::items_after_statements)]
+
 mod support;
 
 use std::io::{Read, Write};

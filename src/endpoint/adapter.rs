@@ -20,7 +20,7 @@ pub(super) struct Policy {
     /// Whether compression is agreed to; how is in `config`.
     pub(super) deflate: bool,
     pub(super) origins: OriginPolicy,
-    /// Where WebSockets are; anywhere if there are none.
+    /// Where a WebSocket can be opened; anywhere if there are none.
     pub(super) paths: Vec<String>,
     /// The subprotocols that are spoken.
     pub(super) protocols: Vec<String>,

@@ -128,6 +128,7 @@ impl Client {
             linger: self.linger,
             state: State::Over,
             full: false,
+            stalled: false,
             closing: None,
         };
         let mut endpoint = Endpoint::new(Box::new(driver), Arc::new(Policy::default()), self.router, 0);
@@ -162,6 +163,8 @@ struct Driver {
     state: State,
     /// Whether the connection is at its high-water mark, and `on_writable` will tell when it no longer is.
     full: bool,
+    /// Whether the queue waits for the end of a message that the handler sends in pieces.
+    stalled: bool,
     /// What to close with as soon as all is sent.
     closing: Option<(CloseCode, String)>,
 }
@@ -210,22 +213,32 @@ impl Driver {
         if self.full {
             return;
         }
+        self.stalled = false;
         outgoing.flush(|message| match connections.send(id, message) {
             Ok(Sent::Written) => Step::Sent,
             Ok(Sent::Backpressure) => {
                 self.full = true;
                 Step::SentLast
             }
-            // It waits for room, or for the end of a message that the handler sends in pieces.
-            Ok(Sent::Dropped) | Err(SendError::Protocol(protocol::SendError::MessageInProgress)) => Step::Wait,
+            Err(SendError::Protocol(protocol::SendError::MessageInProgress)) => {
+                self.stalled = true;
+                Step::Wait
+            }
             // The next connection will have it.
-            Err(_) => Step::Wait,
+            Ok(Sent::Dropped) | Err(_) => Step::Wait,
         });
         if outgoing.is_empty()
             && let Some((code, reason)) = self.closing.take()
             && connections.close(id, code, &reason).is_err()
         {
             connections.abort(id);
+        }
+    }
+
+    /// After a call in which the handler may have ended a message in pieces.
+    fn resume(&mut self, connections: &mut Connections<'_>) {
+        if self.stalled {
+            self.flush(connections);
         }
     }
 
@@ -266,10 +279,12 @@ impl Handler for Driver {
 
     fn on_message(&mut self, ws: &mut WebSocket<'_>, message: Message<'_>) {
         self.inner.on_message(ws, message);
+        self.resume(ws.connections());
     }
 
     fn on_piece(&mut self, ws: &mut WebSocket<'_>, piece: Piece<'_>) {
         self.inner.on_piece(ws, piece);
+        self.resume(ws.connections());
     }
 
     fn on_ping(&mut self, ws: &mut WebSocket<'_>, payload: &[u8]) {
@@ -305,20 +320,27 @@ impl Handler for Driver {
 
     fn on_timer(&mut self, ws: &mut WebSocket<'_>, key: u64) {
         self.inner.on_timer(ws, key);
+        self.resume(ws.connections());
     }
 
     fn on_loop_timer(&mut self, connections: &mut Connections<'_>, key: u64) {
         match (key, self.state) {
             (RECONNECT, State::Waiting) => self.dial(connections),
             (RECONNECT, _) => {}
-            _ => self.inner.on_loop_timer(connections, key),
+            _ => {
+                self.inner.on_loop_timer(connections, key);
+                self.resume(connections);
+            }
         }
     }
 
     fn on_task(&mut self, connections: &mut Connections<'_>, task: Box<dyn Any + Send>) {
         let command = match task.downcast::<Command>() {
             Ok(command) => *command,
-            Err(task) => return self.inner.on_task(connections, task),
+            Err(task) => {
+                self.inner.on_task(connections, task);
+                return self.resume(connections);
+            }
         };
         match (command, self.state) {
             (Command::Flush, _) => self.flush(connections),
@@ -327,14 +349,13 @@ impl Handler for Driver {
                     log::debug!("{id}: no ping: {error}");
                 }
             }
-            (Command::Ping(_), _) => {}
             (Command::Close(code, reason), State::Open(_) | State::Dialing(_)) => {
                 self.reconnect = None;
                 self.closing = Some((code, reason));
                 self.flush(connections);
             }
             (Command::Close(..), State::Waiting) => self.end(connections),
-            (Command::Close(..), State::Over) => {}
+            (Command::Ping(_), _) | (Command::Close(..), State::Over) => {}
         }
     }
 

@@ -80,7 +80,7 @@ impl ReconnectPolicy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::handshake::{HandshakeError, Refusal};
+    use crate::handshake::{Fields, HandshakeError, Refusal};
 
     #[test]
     fn only_an_end_that_another_attempt_could_undo_is_tried_again() {
@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn only_a_refusal_that_is_meant_for_good_is_final() {
         let refused = |status| {
-            let refusal = Refusal { status, fields: Default::default(), body: Vec::new() };
+            let refusal = Refusal { status, fields: Fields::default(), body: Vec::new() };
             DialError::Handshake(HandshakeError::Refused(Box::new(refusal)))
         };
         let rows = [

@@ -116,7 +116,7 @@ impl ServerBuilder {
         self
     }
 
-    /// Where WebSockets are, as sent (percent-encoded); an opening handshake elsewhere is answered 404. Anywhere.
+    /// Where a WebSocket can be opened: paths, as sent (percent-encoded); an opening handshake elsewhere is answered 404. Anywhere.
     pub fn paths<S: Into<String>>(mut self, paths: impl IntoIterator<Item = S>) -> Self {
         self.paths = paths.into_iter().map(Into::into).collect();
         self

@@ -20,7 +20,7 @@ pub(super) struct Timer {
 #[derive(Debug, Default)]
 pub(super) struct Timers {
     next: u64,
-    timers: HashMap<u64, Timer>,
+    all: HashMap<u64, Timer>,
     owned: HashMap<ConnectionId, Vec<u64>>,
 }
 
@@ -34,7 +34,7 @@ impl Timers {
     ) -> TimerHandle {
         let number = self.next;
         self.next += 1;
-        self.timers.insert(number, Timer { owner, key, id: set(number) });
+        self.all.insert(number, Timer { owner, key, id: set(number) });
         if let Some(owner) = owner {
             self.owned.entry(owner).or_default().push(number);
         }
@@ -43,7 +43,7 @@ impl Timers {
 
     /// The timer is due.
     pub(super) fn due(&mut self, number: u64) -> Option<Timer> {
-        let timer = self.timers.remove(&number)?;
+        let timer = self.all.remove(&number)?;
         self.disown(&timer, number);
         Some(timer)
     }
@@ -56,7 +56,7 @@ impl Timers {
     /// The connection is gone; what to take out of the wheel.
     pub(super) fn abandon(&mut self, owner: ConnectionId) -> Vec<TimerId> {
         let numbers = self.owned.remove(&owner).unwrap_or_default();
-        numbers.iter().filter_map(|number| self.timers.remove(number)).map(|timer| timer.id).collect()
+        numbers.iter().filter_map(|number| self.all.remove(number)).map(|timer| timer.id).collect()
     }
 
     fn disown(&mut self, timer: &Timer, number: u64) {

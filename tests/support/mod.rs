@@ -318,7 +318,7 @@ pub fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![first];
     match payload.len() {
         len @ 0..=125 => frame.push(0x80 | len as u8),
-        len @ 126..=0xffff => {
+        len @ 126..=65_535 => {
             frame.push(0x80 | 126);
             frame.extend_from_slice(&(len as u16).to_be_bytes());
         }
