@@ -559,3 +559,29 @@ fn the_queue_waits_for_the_end_of_a_message_in_pieces() {
     assert!(client.run(Pieces).unwrap().clean);
     server.join().unwrap();
 }
+
+#[test]
+fn a_handler_that_panics_does_not_stop_its_client_from_coming_back() {
+    let (addr, server) = scripted(|listener| {
+        agree(listener).reset();
+        drop(listener.accept().unwrap());
+        let mut raw = agree(listener);
+        raw.send(b"\x88\x02\x03\xe8");
+        assert_eq!(frame(&mut raw).0, 0x88);
+    });
+    struct Panics;
+    impl Handler for Panics {
+        fn on_close(&mut self, _: &mut WebSocket<'_>, _: &Closed) {
+            panic!("at the end");
+        }
+        fn on_dial_failed(&mut self, _: &mut Connections<'_>, _: ConnectionId, _: &DialError) {
+            panic!("at a failure");
+        }
+        fn on_reconnecting(&mut self, _: &mut Connections<'_>, _: Duration, _: u32) {
+            panic!("before an attempt");
+        }
+    }
+    let closed = builder(addr).reconnect(at_once(5)).build().unwrap().run(Panics).unwrap();
+    assert_eq!(closed.code.0, 1000);
+    server.join().unwrap();
+}

@@ -77,8 +77,8 @@ pub(super) struct Endpoint {
     handler: Box<dyn Handler>,
     policy: Arc<Policy>,
     core: Core,
-    /// What the latest dialling failed with, unless a connection came about since.
-    dial_error: Option<DialError>,
+    /// Which dialling failed last, and with what.
+    dial_error: Option<(ConnectionId, DialError)>,
 }
 
 impl Endpoint {
@@ -86,9 +86,9 @@ impl Endpoint {
         Self { handler, policy, core: Core::new(index, router), dial_error: None }
     }
 
-    /// What the latest dialling failed with, unless a connection came about since.
-    pub(super) fn take_dial_error(&mut self) -> Option<DialError> {
-        self.dial_error.take()
+    /// What the dialling of `id` failed with, if no other has failed since.
+    pub(super) fn take_dial_error(&mut self, id: ConnectionId) -> Option<DialError> {
+        self.dial_error.take().filter(|(failed, _)| *failed == id).map(|(_, error)| error)
     }
 
     /// Has the handler begin, before the loop runs.
@@ -150,10 +150,7 @@ impl Application for Endpoint {
     fn opened(&mut self, sessions: &mut Sessions, id: ConnectionId) {
         self.core.counters.connections_open.add(1);
         self.core.counters.connections_total.add(1);
-        if sessions.agreed(id).is_some() {
-            self.core.dialled += 1;
-            self.dial_error = None;
-        }
+        self.core.dialled += usize::from(sessions.agreed(id).is_some());
         self.call(sessions, id, |handler, ws| handler.on_open(ws));
     }
 
@@ -203,8 +200,8 @@ impl Application for Endpoint {
 
     fn dial_failed(&mut self, sessions: &mut Sessions, id: ConnectionId, error: DialError) {
         self.core.counters.dials_failed.add(1);
-        self.handler.on_dial_failed(&mut Connections::new(sessions, &mut self.core), id, &error);
-        self.dial_error = Some(error);
+        let (_, error) = self.dial_error.insert((id, error));
+        self.handler.on_dial_failed(&mut Connections::new(sessions, &mut self.core), id, error);
     }
 
     fn timer(&mut self, sessions: &mut Sessions, number: u64) {

@@ -6,12 +6,13 @@
 use std::any::Any;
 use std::fmt;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::adapter::{Endpoint, Policy};
-use super::client_handle::{Command, Shared};
+use super::client_handle::{Command, Ended, Shared};
 use super::outgoing::Step;
 use super::router::{Loop, Router};
 use super::server::run_loop;
@@ -136,11 +137,13 @@ impl Client {
         self.shared.outgoing().stopped = true;
         self.shared.connected.store(false, Ordering::Relaxed);
         ran.map_err(ClientError::Io)?;
-        if let Some(error) = endpoint.take_dial_error() {
-            return Err(ClientError::Dial(error));
+        match self.shared.take_ended() {
+            Some(Ended::Closed(closed)) => Ok(closed),
+            Some(Ended::DialFailed(id)) => {
+                Err(endpoint.take_dial_error(id).map_or(ClientError::Cancelled, ClientError::Dial))
+            }
+            None => Err(ClientError::Cancelled),
         }
-        let last = self.shared.last.lock().unwrap_or_else(PoisonError::into_inner).take();
-        last.ok_or(ClientError::Cancelled)
     }
 }
 
@@ -312,10 +315,14 @@ impl Handler for Driver {
         let now = ws.connections().now();
         let wanted = self.reconnect.as_mut().is_some_and(|policy| policy.after(closed, now));
         self.shared.connected.store(false, Ordering::Relaxed);
-        *self.shared.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(closed.clone());
+        self.shared.set_ended(Ended::Closed(closed.clone()));
         self.shared.outgoing().lost();
-        self.inner.on_close(ws, closed);
+        // Whatever becomes of the application's call, the client goes on.
+        let panic = catch_unwind(AssertUnwindSafe(|| self.inner.on_close(ws, closed))).err();
         self.again(ws.connections(), wanted);
+        if let Some(panic) = panic {
+            resume_unwind(panic);
+        }
     }
 
     fn on_timer(&mut self, ws: &mut WebSocket<'_>, key: u64) {
@@ -360,10 +367,14 @@ impl Handler for Driver {
     }
 
     fn on_dial_failed(&mut self, connections: &mut Connections<'_>, id: ConnectionId, error: &DialError) {
-        self.inner.on_dial_failed(connections, id, error);
+        let panic = catch_unwind(AssertUnwindSafe(|| self.inner.on_dial_failed(connections, id, error))).err();
         if self.is_ours(id) {
+            self.shared.set_ended(Ended::DialFailed(id));
             let wanted = self.reconnect.as_ref().is_some_and(|policy| policy.after_failure(error));
             self.again(connections, wanted);
+        }
+        if let Some(panic) = panic {
+            resume_unwind(panic);
         }
     }
 
@@ -374,11 +385,12 @@ impl Handler for Driver {
     fn on_draining(&mut self, connections: &mut Connections<'_>) {
         self.reconnect = None;
         // An end that we brought about ourselves is no news.
-        if self.state != State::Over {
-            self.inner.on_draining(connections);
-        }
+        let is_news = self.state != State::Over;
         if self.state == State::Waiting {
             self.state = State::Over;
+        }
+        if is_news {
+            self.inner.on_draining(connections);
         }
     }
 

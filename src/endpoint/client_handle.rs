@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::outgoing::Outgoing;
 use super::router::{Router, Task};
 use super::{Connections, Metrics, OwnedMessage, ResubmitId, Stopped};
+use crate::net::ConnectionId;
 use crate::protocol::Closed;
 use crate::wire::CloseCode;
 
@@ -49,8 +50,16 @@ impl std::error::Error for ClientSendError {}
 pub(super) struct Shared {
     outgoing: Mutex<Outgoing>,
     pub(super) connected: AtomicBool,
-    pub(super) last: Mutex<Option<Closed>>,
+    ended: Mutex<Option<Ended>>,
     max_queued: usize,
+}
+
+/// What was the last of a client's connection.
+#[derive(Debug)]
+pub(super) enum Ended {
+    Closed(Closed),
+    /// It never came about; its loop knows why.
+    DialFailed(ConnectionId),
 }
 
 /// What a client's loop is told by its handles.
@@ -67,9 +76,17 @@ impl Shared {
         Self {
             outgoing: Mutex::new(Outgoing::new(max_queued)),
             connected: AtomicBool::new(false),
-            last: Mutex::new(None),
+            ended: Mutex::new(None),
             max_queued,
         }
+    }
+
+    pub(super) fn set_ended(&self, ended: Ended) {
+        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = Some(ended);
+    }
+
+    pub(super) fn take_ended(&self) -> Option<Ended> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     pub(super) fn outgoing(&self) -> MutexGuard<'_, Outgoing> {
