@@ -13,7 +13,7 @@ pub(crate) struct EchoArgs {
 }
 
 pub(crate) fn run(args: &EchoArgs) -> Result<Exit, Failure> {
-    serve::run(&args.serve, "ws", |builder| builder, || Echo, |_| {})
+    serve::run(&args.serve, "ws", |builder| builder.forget_requests(), || Echo, |_| {})
 }
 
 /// Sends every message back. The client under test does the same.

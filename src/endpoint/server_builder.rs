@@ -75,6 +75,13 @@ impl ServerBuilder {
         self
     }
 
+    /// Keeps no connection's request once its handshake is done: [`WebSocket::request`](super::WebSocket::request) is
+    /// `None` then, and an idle connection costs some 400 bytes less, after a browser's request 600.
+    pub fn forget_requests(mut self) -> Self {
+        self.net.keep_requests = false;
+        self
+    }
+
     /// The limits and times of each connection, in place of the defaults;
     /// [`Upgrade::config`](super::Upgrade::config) gives one connection others.
     pub fn config(mut self, config: Config) -> Self {
