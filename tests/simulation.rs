@@ -22,15 +22,19 @@ fn nothing_is_lost_doubled_or_left_behind_whatever_the_network_does() {
         println!("{:?}", World::new(seed).run());
         return;
     }
+    let seeds = number("LOOPWIRE_SIM_SEEDS").unwrap_or(SEEDS);
     let mut total = Summary::default();
-    for seed in 0..number("LOOPWIRE_SIM_SEEDS").unwrap_or(SEEDS) {
+    for seed in 0..seeds {
         let Ok(summary) = catch_unwind(|| World::new(seed).run()) else {
             panic!("seed {seed} fails; repeat it with\n  LOOPWIRE_SIM_SEED={seed} cargo test --test simulation");
         };
         total += summary;
     }
-    println!("{total:?}");
+    println!("{seeds} seeds: {total:?}");
     // A simulation in which nothing happens proves nothing.
-    assert!(total.connections > 500 && total.received > 5_000 && total.sent > 5_000, "{total:?}");
-    assert!(total.panics > 0 && total.errors > 0, "{total:?}");
+    if seeds >= SEEDS {
+        let least = 20 * seeds as usize;
+        assert!(total.connections > 5 * seeds as usize && total.received > least && total.sent > least, "{total:?}");
+        assert!(total.panics > 0 && total.errors > 0, "{total:?}");
+    }
 }
