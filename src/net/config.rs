@@ -45,8 +45,9 @@ pub struct NetConfig {
     pub linger: Duration,
     /// The receive buffer that all connections of the loop share. 128 KiB.
     pub receive_buffer: usize,
-    /// Bytes waiting to be sent from which a connection's sender is told `Backpressure` and its input is not decoded
-    /// any further. 64 KiB.
+    /// Bytes waiting to be sent from which a connection's sender is told `Backpressure`, and an accepted connection's
+    /// input is not decoded any further. A dialled one's is decoded up to `max_buffered`: two ends that both wait with
+    /// reading until the other has read would wait for ever. 64 KiB.
     pub high_water_mark: usize,
     /// Bytes waiting to be sent beyond which [`overflow`](Self::overflow) applies to a message. 16 MiB.
     pub max_buffered: usize,

@@ -357,17 +357,17 @@ impl Sessions {
         }
     }
 
-    /// Whether the outbox is below its high-water mark, after a write if need be. If not, decoding pauses until it is.
+    /// Whether the outbox is below the mark at which decoding pauses, after a write if need be.
     fn has_room(&mut self, id: ConnectionId) -> bool {
         let Some(session) = self.slab.get_mut(id) else { return true };
-        if session.outbox.len() < self.config.high_water_mark || session.flags.write_broken {
+        if session.outbox.len() < session.pause_mark(&self.config) || session.flags.write_broken {
             return true;
         }
         if !session.flags.blocked {
             self.flush_one(id);
         }
         let Some(session) = self.slab.get_mut(id) else { return true };
-        session.flags.paused = session.outbox.len() >= self.config.high_water_mark;
+        session.flags.paused = session.outbox.len() >= session.pause_mark(&self.config);
         !session.flags.paused
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::dial::Dial;
 use super::outbox::{BufferPool, Flushed, Outbox};
 use super::timers::TimerKey;
-use super::{PeerAddr, Stream, Transport};
+use super::{NetConfig, PeerAddr, Stream, Transport};
 use crate::handshake::{Agreed, ClientHandshake, HeadReader, UpgradeRequest};
 use crate::protocol::{self, Connection, State};
 
@@ -170,6 +170,15 @@ impl Session {
     /// Whether the peer can be told something that is worth hearing: open, and no Close sent or received.
     pub(crate) fn takes_messages(&self) -> bool {
         matches!(&self.phase, Phase::Open(connection) if connection.state() == State::Open)
+    }
+
+    /// How many bytes may wait to be sent before decoding waits too.
+    ///
+    /// Two ends that both wait with reading until the other has read wait for ever. So a server gives way early, and a
+    /// client only where what waits would be too much.
+    pub(crate) fn pause_mark(&self, config: &NetConfig) -> usize {
+        let is_client = matches!(self.origin.as_deref(), Some(Origin::Agreed(_)));
+        if is_client { config.max_buffered } else { config.high_water_mark }
     }
 
     /// Takes the stream down as `Ending` says, `linger` at most.
