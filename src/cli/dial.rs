@@ -5,11 +5,15 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use loopwire::handshake::{ProxyUri, Uri, Version};
 use loopwire::net::{DialError, TlsConnector};
-use loopwire::{Client, ClientBuilder, ClientError};
+use loopwire::{Client, ClientBuilder, ClientError, NetConfig};
 
 use super::engine::{DeflateArgs, MessageArgs};
 use super::values::Span;
 use super::{Exit, Failure};
+
+/// What may wait to be sent. Standard input waits at the high-water mark, so this is for one long line and what answers
+/// it, and beyond it reading from the server would wait too.
+const MAX_BUFFERED: usize = 1 << 30;
 
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Connecting")]
@@ -56,7 +60,10 @@ pub(crate) struct DialArgs {
 impl DialArgs {
     /// A client of the server at `url`, to which only what one command has of its own is to be added.
     pub(crate) fn client(&self, url: &str) -> Result<ClientBuilder, Failure> {
+        let mut net = NetConfig::default();
+        net.max_buffered = net.max_buffered.max(MAX_BUFFERED);
         let mut builder = Client::builder(url)
+            .net(net)
             .config(self.messages.config(&self.deflate))
             .headers(self.header.iter().map(|Field(name, value)| (name, value)))
             .protocols(&self.subprotocol)

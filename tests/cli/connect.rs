@@ -49,6 +49,16 @@ fn lines_go_out_as_messages_and_answers_come_back_as_lines() {
 }
 
 #[test]
+fn messages_larger_than_every_buffer_on_the_way_do_not_wait_for_each_other() {
+    // Each of both ends has one to write while the other is to read.
+    let (_server, url) = echo();
+    let input: String = ["a", "b", "c"].map(|letter| letter.repeat(12 << 20) + "\n").concat();
+    let outcome = run(loopwire(&["connect", "--no-deflate", &url]), input.as_bytes());
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    assert!(outcome.stdout == input.as_bytes());
+}
+
+#[test]
 fn binary_comes_back_byte_by_byte() {
     let (_server, url) = echo();
     let input: Vec<u8> = (0..1_000_000u32).map(|number| (number * 7 % 251) as u8).collect();
