@@ -1,7 +1,7 @@
 //! `loopwire echo`: every message goes back to where it came from.
 
 use clap::Args;
-use loopwire::{Handler, Message, WebSocket};
+use loopwire::{Handler, Message, ServerBuilder, WebSocket};
 
 use super::serve::{self, ServeArgs};
 use super::{Exit, Failure};
@@ -13,7 +13,7 @@ pub(crate) struct EchoArgs {
 }
 
 pub(crate) fn run(args: &EchoArgs) -> Result<Exit, Failure> {
-    serve::run(&args.serve, "ws", |builder| builder.forget_requests(), || Echo, |_| {})
+    serve::run(&args.serve, "ws", ServerBuilder::forget_requests, || Echo, |_| {})
 }
 
 /// Sends every message back. The client under test does the same.

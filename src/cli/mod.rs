@@ -3,6 +3,11 @@
 //! Data goes to standard output, everything else to standard error. A file per subcommand; what they share is
 //! [`settings`] (flags, environment, file), [`engine`] (the limits) and [`terminal`] (what people read).
 
+#![allow(
+    clippy::doc_markdown,
+    reason = "the flags' documentation is their help text, where Markdown would only be in the way"
+)]
+
 mod autobahn;
 mod chat;
 mod connect;

@@ -94,8 +94,8 @@ pub(crate) fn run<H: Handler + 'static>(
     }
     let server = set_up(builder).build().map_err(|error| cannot_listen(&error))?;
     let urls: Vec<String> = server.local_addrs().iter().map(|address| url(scheme, tls.is_some(), address)).collect();
-    let told: String = urls.iter().map(|url| format!("listening on {url}\n")).collect();
-    match print(&told) {
+    let told: Vec<String> = urls.iter().map(|url| format!("listening on {url}\n")).collect();
+    match print(&told.concat()) {
         Exit::Done => {}
         exit => return Ok(exit),
     }
