@@ -9,7 +9,7 @@ use common::text;
 use log::{LevelFilter, Log, Metadata, Record};
 use loopwire::deflate::DeflateParams;
 use loopwire::protocol::Config;
-use loopwire::wire::CloseCode;
+use loopwire::wire::{CloseCode, PreparedMessage};
 
 static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
@@ -68,6 +68,19 @@ fn a_conversation_reads_well() {
                 "client < close fin 2 bytes".to_owned(),
             ]
         );
+    }
+
+    // One frame for many receivers is a line for each.
+    let mut pair = Pair::new(&Config::default(), Some(DeflateParams::default()), Chunks::Whole);
+    for message in [PreparedMessage::new("short"), PreparedMessage::new(&"long enough ".repeat(20))] {
+        let frame =
+            pair.server.connection.send_prepared(&message, &mut pair.server.out).unwrap().expect("a shared frame");
+        pair.server.out.extend_from_slice(frame.as_ref());
+        pair.settle();
+        let lines = lines();
+        assert!(lines[0].starts_with("server > text fin "), "{lines:?}");
+        assert_eq!(lines[1], lines[0].replace("server >", "client <"));
+        assert_eq!(lines.len(), 2);
     }
 
     let mut server = common::End::new(loopwire::protocol::Role::Server, &Config::default(), None);

@@ -10,7 +10,7 @@ use super::outbox::Flushed;
 use super::session::{Pending, Phase};
 use super::sessions::{Report, Timer};
 use super::{Application, ConnectionId, DialError, Readiness, Sessions, Stream, Transport};
-use crate::protocol::{Event, Input, Scratch, Teardown};
+use crate::protocol::{self, Event, Input, Scratch, Teardown};
 use crate::wire::CloseCode;
 
 /// Timers handled per turn at most, so that a hundred thousand on one tick do not hold up everybody else.
@@ -341,6 +341,7 @@ impl Sessions {
             }
             let Some(session) = self.slab.get_mut(id) else { return (len, Stop::Over) };
             let Phase::Open(connection) = &mut session.phase else { return (len, Stop::Over) };
+            protocol::log_as(id);
             let event = connection.receive(&mut input, scratch, session.outbox.tail(&mut self.pool), self.now);
             if let Some(Event::Error(error)) = &event {
                 log::info!("{}: {error}", session.peer);
@@ -496,6 +497,7 @@ impl Sessions {
             }
             match &mut session.phase {
                 Phase::Open(connection) => {
+                    protocol::log_as(id);
                     let event = connection.handle_timeout(self.now, session.outbox.tail(&mut self.pool));
                     if let Some(Event::Error(error)) = &event {
                         log::info!("{}: {error}", session.peer);

@@ -241,6 +241,7 @@ impl Sessions {
     pub fn close(&mut self, id: ConnectionId, code: CloseCode, reason: &str) -> Result<(), SendError> {
         let session = self.slab.get_mut(id).ok_or(SendError::NotOpen)?;
         let Phase::Open(connection) = &mut session.phase else { return Err(SendError::NotOpen) };
+        protocol::log_as(id);
         connection.close(code, reason, session.outbox.tail(&mut self.pool), self.now)?;
         self.mark_dirty(id);
         self.rearm(id);
@@ -478,6 +479,7 @@ impl Sessions {
                 }
             };
         }
+        protocol::log_as(id);
         let written = write(connection, &mut session.outbox, &mut self.pool, self.now);
         let is_full = session.outbox.len() >= self.config.high_water_mark;
         session.flags.wants_writable |= is_full;

@@ -117,12 +117,14 @@ impl Encoder {
         if self.stream.is_some() {
             return Err(SendError::MessageInProgress);
         }
-        Ok(Some(match &mut self.compressor {
+        let frame = match &mut self.compressor {
             Some(compressor) if message.payload().len() >= config.deflate.threshold => {
                 compressor.compress_shared(message)
             }
             _ => message.frame(),
-        }))
+        };
+        frame_log::encoded(self.role, frame.as_ref());
+        Ok(Some(frame))
     }
 
     /// Appends a control frame, whose payload is at most 125 bytes.

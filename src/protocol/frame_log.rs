@@ -1,6 +1,8 @@
-//! The debug log: one line per frame, such as `server < text fin 5 bytes masked`. Costs one comparison when it is off.
+//! The debug log: one line per frame, such as `0.17.3: server < text fin 5 bytes masked`. Costs one comparison when it is
+//! off.
 
-use std::fmt;
+use std::cell::RefCell;
+use std::fmt::{self, Write as _};
 
 use super::Role;
 use crate::wire::{FrameHeader, ProtocolError};
@@ -18,6 +20,29 @@ pub(super) fn is_on() -> bool {
     log::log_enabled!(log::Level::Debug)
 }
 
+thread_local! {
+    /// What each line begins with.
+    static SUBJECT: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// Says whose frames this thread reads and writes from here on. A connection knows no name of its own; whoever drives
+/// many of them gives each line one.
+#[inline]
+pub(crate) fn log_as(subject: impl fmt::Display) {
+    if is_on() {
+        set_subject(&subject);
+    }
+}
+
+#[cold]
+fn set_subject(subject: &dyn fmt::Display) {
+    SUBJECT.with_borrow_mut(|line| {
+        line.clear();
+        // Nothing that is written into memory fails.
+        let _ = write!(line, "{subject}: ");
+    });
+}
+
 /// Logs a frame by its header.
 #[inline]
 pub(super) fn frame(role: Role, direction: Direction, header: &FrameHeader) {
@@ -26,15 +51,25 @@ pub(super) fn frame(role: Role, direction: Direction, header: &FrameHeader) {
     }
 }
 
+/// Logs a frame that was encoded for many.
+#[inline]
+pub(super) fn encoded(role: Role, frame: &[u8]) {
+    if is_on()
+        && let Ok(Some((header, _))) = FrameHeader::decode(frame)
+    {
+        write_frame(role, Direction::Sent, &header);
+    }
+}
+
 #[cold]
 fn write_frame(role: Role, direction: Direction, header: &FrameHeader) {
-    log::debug!("{}", Line { role, direction, header });
+    SUBJECT.with_borrow(|subject| log::debug!("{subject}{}", Line { role, direction, header }));
 }
 
 /// Logs what a connection failed by.
 #[cold]
 pub(super) fn failure(role: Role, error: ProtocolError) {
-    log::debug!("{} fails the connection: {error}", name(role));
+    SUBJECT.with_borrow(|subject| log::debug!("{subject}{} fails the connection: {error}", name(role)));
 }
 
 struct Line<'h> {

@@ -32,4 +32,5 @@ mod rate;
 pub use config::{Config, Delivery, Role};
 pub use connection::{Connection, State, Teardown};
 pub use event::{Closed, Event, Piece, SendError, Side};
+pub(crate) use frame_log::log_as;
 pub use input::{Input, Scratch};
