@@ -4,10 +4,12 @@
 //! cargo run --example client -- ws://127.0.0.1:8080/
 //! ```
 
+use std::process::ExitCode;
 use std::time::Duration;
 
 use loopwire::{
-    Client, ClientError, CloseCode, Closed, Connections, DialError, Handler, Message, ReconnectPolicy, WebSocket,
+    Client, ClientError, CloseCode, Closed, ConnectionId, Connections, DialError, Handler, Message, ReconnectPolicy,
+    WebSocket,
 };
 
 struct Printer;
@@ -28,8 +30,8 @@ impl Handler for Printer {
         eprintln!("closed with {} {}", closed.code, closed.reason);
     }
 
-    fn on_dial_failed(&mut self, _: &mut Connections<'_>, _: loopwire::ConnectionId, error: &DialError) {
-        eprintln!("{error}");
+    fn on_dial_failed(&mut self, _: &mut Connections<'_>, _: ConnectionId, error: &DialError) {
+        eprintln!("no connection: {error}");
     }
 
     fn on_reconnecting(&mut self, _: &mut Connections<'_>, delay: Duration, attempt: u32) {
@@ -37,7 +39,17 @@ impl Handler for Printer {
     }
 }
 
-fn main() -> Result<(), ClientError> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<Closed, ClientError> {
     let url = std::env::args().nth(1).unwrap_or_else(|| "ws://127.0.0.1:8080/".into());
     let client = Client::builder(url).reconnect(ReconnectPolicy::default()).handle_signals().build()?;
 
@@ -52,5 +64,5 @@ fn main() -> Result<(), ClientError> {
         let _ = handle.close(CloseCode::NORMAL, "");
     });
 
-    client.run(Printer).map(drop)
+    client.run(Printer)
 }
