@@ -366,13 +366,13 @@ fn a_full_or_draining_server_says_when_to_come_back() {
         let (teller, _ear) = teller();
         let server = Running::start(Server::builder().net(net), teller);
         // For the limit on half-open ones, connections that say nothing.
-        let held: Vec<_> = (0..2).map(|_| if index < 2 { server.raw().upgrade("/") } else { server.raw() }).collect();
+        let full: Vec<_> = (0..2).map(|_| if index < 2 { server.raw().upgrade("/") } else { server.raw() }).collect();
         let mut raw = server.raw();
         raw.send(request("/"));
         let head = raw.head();
         assert!(head.starts_with("HTTP/1.1 503 ") && head.contains("\r\nRetry-After: "), "row 35, {index}: {head}");
         assert!(head.contains("\r\nConnection: close\r\n"));
-        drop((held, raw));
+        drop((full, raw));
         server.wait_until("there is room again", |server| {
             let mut raw = server.raw();
             raw.send(request("/"));
