@@ -19,7 +19,7 @@ const TIMER_BATCH: usize = 4096;
 /// How much longer a connection's deadlines wait while its peer slowly takes what is queued for it.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How long that may go on for a connection that is closing.
+/// How long that may go on for a connection that is closing, or for a message that is not finished in time.
 const LAST_PATIENCE: Duration = Duration::from_secs(60);
 
 /// What one connection may do in one turn.
@@ -488,7 +488,12 @@ impl Sessions {
         if let Some(deadline) = session.deadline()
             && deadline <= self.now
         {
-            let is_patient = session.takes_messages() || self.now < deadline + LAST_PATIENCE;
+            let is_deaf = session.flags.paused || session.outbox.len() >= session.pause_mark(&self.config);
+            let is_patient = match session.overdue_message(self.now) {
+                // It could go on with its message for as long as we heard it.
+                Some(since) => is_deaf && is_recent(since, self.now),
+                None => session.takes_messages() || is_recent(deadline, self.now),
+            };
             if mem::take(&mut session.flags.progress) && session.flags.blocked && is_patient {
                 // A slow reader is not a dead one: it takes what we send, and what it says meanwhile is not decoded.
                 let again = self.wheel.insert(self.now + PATIENCE, Timer::Session(id));
@@ -515,6 +520,11 @@ impl Sessions {
         }
         self.rearm(id);
     }
+}
+
+/// Whether a deadline that has passed may still be postponed for a slow reader.
+fn is_recent(deadline: Instant, now: Instant) -> bool {
+    deadline.checked_add(LAST_PATIENCE).is_none_or(|last| now < last)
 }
 
 /// How much data an event brings.

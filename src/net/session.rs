@@ -181,6 +181,13 @@ impl Session {
         if is_client { config.max_buffered } else { config.high_water_mark }
     }
 
+    /// Since when the peer's message, or frame, should have been finished, if one is overdue.
+    pub(crate) fn overdue_message(&self, now: Instant) -> Option<Instant> {
+        let Phase::Open(connection) = &self.phase else { return None };
+        let is_open = connection.state() == State::Open;
+        connection.message_deadline().filter(|deadline| is_open && *deadline <= now)
+    }
+
     /// Takes the stream down as `Ending` says, `linger` at most.
     pub(crate) fn end(&mut self, now: Instant, linger: Duration, shut_write: bool, peer_ended: bool) {
         self.phase = Phase::Ending(Ending { deadline: now + linger, shut_write, peer_ended });

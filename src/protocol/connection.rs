@@ -454,7 +454,8 @@ impl Connection {
         }
     }
 
-    fn message_deadline(&self) -> Option<Instant> {
+    /// When the message or frame under way must be finished.
+    pub(crate) fn message_deadline(&self) -> Option<Instant> {
         self.unfinished_since?.checked_add(self.config.message_timeout)
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use loopwire::net::NetConfig;
 use loopwire::protocol::Config;
-use loopwire::wire::CloseCode;
+use loopwire::wire::{CloseCode, ProtocolError};
 
 use crate::harness::{HANDSHAKE, READABLE, World, calm, echo, frame, is_dropped, take, text};
 use crate::sim::pipe::Pipe;
@@ -45,6 +45,30 @@ fn a_slow_reader_outlives_its_deadlines_as_long_as_it_takes_something() {
     assert!(world.sessions.is_open(id), "{:?}", world.app.closed);
     world.pass(Duration::from_secs(30));
     assert!(is_dropped(&pipe), "but not once it takes nothing");
+}
+
+#[test]
+fn a_slow_reader_has_to_finish_its_messages_in_time_while_we_hear_it() {
+    let mut config = Config::default();
+    config.message_timeout = Duration::from_secs(5);
+    // What waits for it: below the high-water mark, so that it is heard, and above.
+    for (waiting, in_time) in [(1_000, false), (100_000, true)] {
+        let mut world = World::new(NetConfig::default(), config.clone(), echo);
+        let pipe = Pipe::calm(300, usize::MAX);
+        let id = world.open(&pipe);
+        pipe.lock().unwrap().arrive(&frame(0x01, b"never finished"));
+        world.settle(&[(id, &pipe)]);
+        let _ = world.sessions.send(id, &vec![0; waiting]);
+        for _ in 0..40 {
+            world.pass(Duration::from_millis(500));
+            pipe.lock().unwrap().take(100);
+            world.settle(&[(id, &pipe)]);
+            // Somebody else has something to tell it all the time.
+            let _ = world.sessions.send(id, &[0; 96]);
+        }
+        let errors: &[_] = if in_time { &[] } else { &[ProtocolError::MessageTimeout] };
+        assert_eq!(world.app.errors, errors, "{waiting} bytes wait");
+    }
 }
 
 #[test]
