@@ -13,18 +13,25 @@ pub(crate) struct Drain {
     deadline: Instant,
     /// Those still to be told; absent before the application knows.
     left: Option<Vec<ConnectionId>>,
+    /// Whether its time was up and all that was left has been dropped.
+    is_over: bool,
 }
 
 impl Drain {
     pub(crate) fn new(now: Instant, within: Duration) -> Self {
         // A time that no clock will show is a day.
         let deadline = now.checked_add(within).unwrap_or_else(|| now + Duration::from_secs(86_400));
-        Self { deadline, left: None }
+        Self { deadline, left: None, is_over: false }
     }
 
     /// Whether the application knows.
     pub(crate) fn is_announced(&self) -> bool {
         self.left.is_some()
+    }
+
+    /// Whether nothing is waited for any more. What an application begins after that would never end.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_over
     }
 
     /// When there is something to do.
@@ -44,6 +51,9 @@ impl Sessions {
             self.guard(None, "draining", |sessions| app.draining(sessions));
         }
         if self.now >= deadline {
+            if let Some(drain) = &mut self.drain {
+                drain.is_over = true;
+            }
             let left: Vec<_> = self.slab.iter().map(|(id, _)| id).collect();
             if !left.is_empty() {
                 log::warn!("{} connections did not close in time and are dropped", left.len());

@@ -5,7 +5,6 @@ use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use super::drain::Drain;
 use super::outbox::Flushed;
 use super::session::{Pending, Phase};
 use super::sessions::{Report, Timer};
@@ -132,7 +131,7 @@ impl Sessions {
 
     /// Whether the drain has come to its end: nothing is left.
     pub fn is_finished(&self) -> bool {
-        self.drain.as_ref().is_some_and(Drain::is_announced) && self.is_empty()
+        self.drain.as_ref().is_some_and(|drain| drain.is_over() || (drain.is_announced() && self.is_empty()))
     }
 
     /// Calls the application. A panic there ends the connection it was about, and nothing else.

@@ -247,7 +247,9 @@ impl Sessions {
 
     /// Tells the application of the ends that it has not heard of, and lets go of what is over.
     pub(super) fn settle<A: Application>(&mut self, app: &mut A) {
-        while let Some((id, report)) = self.reports.pop_front() {
+        // An application that dials again at once, which fails at once without room, does not hold up the loop.
+        for _ in 0..self.reports.len() {
+            let Some((id, report)) = self.reports.pop_front() else { break };
             match report {
                 Report::Closed(closed) => {
                     log::debug!("{id}: closed, code {}", closed.code);
