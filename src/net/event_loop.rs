@@ -15,6 +15,7 @@ use mio::{Events, Poll, Token, Waker};
 use super::listener::{Accepted, Listener};
 use super::mailbox::{Mail, Mailbox};
 use super::signals::{Signal, Signals};
+use super::timers::later;
 use super::{Application, ConnectionId, ListenAddr, ListenConfig, NetConfig, Readiness, Remote, Sessions};
 
 /// Tokens that no connection has: the slot is out of range.
@@ -181,7 +182,7 @@ impl<A: Application> EventLoop<A> {
                     Accepted::Skipped(error) => log::debug!("{}: cannot accept: {error}", listener.addr()),
                     Accepted::Exhausted(error) => {
                         log::error!("{}: cannot accept for now: {error}", listener.addr());
-                        listener.retry = Some(now + self.config.accept_retry);
+                        listener.retry = Some(later(now, self.config.accept_retry));
                         self.sessions.guard(None, "accept_failed", |sessions| app.accept_failed(sessions, &error));
                         break;
                     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::dial::Dial;
 use super::outbox::{BufferPool, Flushed, Outbox};
-use super::timers::TimerKey;
+use super::timers::{TimerKey, later};
 use super::{NetConfig, PeerAddr, Stream, Transport};
 use crate::handshake::{Agreed, ClientHandshake, HeadReader, UpgradeRequest};
 use crate::protocol::{self, Connection, State};
@@ -190,7 +190,7 @@ impl Session {
 
     /// Takes the stream down as `Ending` says, `linger` at most.
     pub(crate) fn end(&mut self, now: Instant, linger: Duration, shut_write: bool, peer_ended: bool) {
-        self.phase = Phase::Ending(Ending { deadline: now + linger, shut_write, peer_ended });
+        self.phase = Phase::Ending(Ending { deadline: later(now, linger), shut_write, peer_ended });
         self.pending = None;
     }
 

@@ -19,7 +19,7 @@ use super::mailbox::Notifier;
 use super::outbox::{BufferPool, Outbox};
 use super::session::{Answer, Dialing, Head, Origin, Phase, Session};
 use super::slab::GenerationSlab;
-use super::timers::{TimerKey, Wheel};
+use super::timers::{TimerKey, Wheel, later};
 use super::{ConnectionId, DialError, DialRequest, NetConfig, OverflowPolicy, PeerAddr, Stream, Transport};
 use crate::handshake::{Agreed, ClientHandshake, HeadReader, Rejection, Response, UpgradeRequest};
 use crate::protocol::{self, Closed, Connection, Scratch, State};
@@ -319,7 +319,7 @@ impl Sessions {
             }
         }
         transport.set_nodelay();
-        let phase = if is_tls { Phase::Secure(self.now + self.config.tls_timeout) } else { self.new_head() };
+        let phase = if is_tls { Phase::Secure(self.after(self.config.tls_timeout)) } else { self.new_head() };
         let id = self.slab.insert(Session::new(Some(transport), phase, peer));
         let Some(session) = self.slab.get_mut(id) else { unreachable!("it was just inserted") };
         (session.flags.counted, session.flags.half_open) = (admitted.is_ok(), admitted.is_ok());
@@ -488,9 +488,8 @@ impl Sessions {
         Ok(if is_full { Sent::Backpressure } else { Sent::Written })
     }
 
-    /// That much later than now; a time that no clock will show is a century off.
     fn after(&self, duration: Duration) -> Instant {
-        self.now.checked_add(duration).unwrap_or_else(|| self.now + Duration::from_secs(100 * 365 * 86_400))
+        later(self.now, duration)
     }
 
     /// Puts the stream of a new connection under its token; one that cannot be is gone again.
@@ -507,7 +506,7 @@ impl Sessions {
 
     pub(super) fn new_head(&self) -> Phase {
         let reader = HeadReader::new(self.config.head);
-        Phase::Head(Box::new(Head { reader, deadline: self.now + self.config.head_timeout }))
+        Phase::Head(Box::new(Head { reader, deadline: self.after(self.config.head_timeout) }))
     }
 
     /// Queues a plain HTTP response and ends the connection behind it.

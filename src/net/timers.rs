@@ -45,6 +45,11 @@ struct Entry<T> {
     value: T,
 }
 
+/// That much later than `now`; a time that no clock will show is a century off.
+pub(crate) fn later(now: Instant, wait: Duration) -> Instant {
+    now.checked_add(wait).unwrap_or_else(|| now + Duration::from_secs(100 * 365 * 86_400))
+}
+
 impl<T> Wheel<T> {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
