@@ -355,10 +355,11 @@ fn what_a_server_s_policy_forbids_gets_its_status() {
 fn a_full_or_draining_server_says_when_to_come_back() {
     let _alone = alone();
     // What is limited, and how many connections fit.
-    let limits: [fn(&mut NetConfig); 3] = [
+    let limits: [fn(&mut NetConfig); 4] = [
         |net| net.max_connections = 2,
         |net| net.max_per_address = Some(2),
-        |net| (net.max_half_open, net.max_half_open_per_address) = (2, 2),
+        |net| net.max_half_open = 2,
+        |net| net.max_half_open_per_address = 2,
     ];
     for (index, limit) in limits.into_iter().enumerate() {
         let mut net = NetConfig::default();
@@ -372,7 +373,11 @@ fn a_full_or_draining_server_says_when_to_come_back() {
         let head = raw.head();
         assert!(head.starts_with("HTTP/1.1 503 ") && head.contains("\r\nRetry-After: "), "row 35, {index}: {head}");
         assert!(head.contains("\r\nConnection: close\r\n"));
-        drop((full, raw));
+        // Plain HTTP comes under the same limits.
+        let mut plain = server.raw();
+        plain.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        assert!(plain.head().starts_with("HTTP/1.1 503 "), "{index}");
+        drop((plain, full, raw));
         server.wait_until("there is room again", |server| {
             let mut raw = server.raw();
             raw.send(request("/"));
