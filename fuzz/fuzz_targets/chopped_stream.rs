@@ -38,7 +38,12 @@ fuzz_target!(|bytes: &[u8]| {
 
     let reference = run(&whole, None);
     for (config, cuts) in [(&whole, &cuts[..]), (&whole, &[]), (&pieces, &[255]), (&pieces, &cuts)] {
-        assert_same(role, &reference, &run(config, Some(cuts)));
+        let other = run(config, Some(cuts));
+        if deflate.is_some() && config.delivery == Delivery::Pieces {
+            assert_same_so_far(&reference, &other);
+        } else {
+            assert_same(role, &reference, &other);
+        }
     }
 });
 
@@ -69,6 +74,17 @@ fn assert_same(role: Role, one: &Recorder, other: &Recorder) {
     if role == Role::Server && !about_content {
         assert_eq!(one.out, other.out);
         assert_eq!(one.connection.closed(), other.connection.closed());
+    }
+}
+
+/// A compressed message in pieces is inflated as it comes; a whole one may be kept compressed until more of it is there,
+/// so that what is wrong inside shows later. Until then, both say the same.
+fn assert_same_so_far(one: &Recorder, other: &Recorder) {
+    let is_about_content = |said: &Said| matches!(said, Said::Error(error) if is_content(*error));
+    let sound = |recorder: &Recorder| recorder.said.iter().position(is_about_content);
+    match sound(one).into_iter().chain(sound(other)).min() {
+        None => assert_eq!(one.said, other.said),
+        Some(sound) => assert_eq!(one.said[..sound.min(one.said.len())], other.said[..sound.min(other.said.len())]),
     }
 }
 

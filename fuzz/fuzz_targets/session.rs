@@ -5,6 +5,7 @@
 
 use libfuzzer_sys::fuzz_target;
 
+#[allow(dead_code, reason = "written for the simulation, which uses all of it")]
 #[path = "../../tests/sim"]
 mod sim {
     pub mod app;
