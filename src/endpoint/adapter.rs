@@ -107,7 +107,7 @@ impl Endpoint {
     }
 
     fn refuse(&self, peer: &PeerAddr, rejection: &Rejection) -> Answer {
-        log::info!("{peer}: {rejection}");
+        log::info!("{peer}: refused with {}: {rejection}", rejection.status());
         self.core.counters.handshakes_refused.add(1);
         Answer::Refuse(rejection.response())
     }
@@ -126,10 +126,12 @@ impl Application for Endpoint {
             Decision::Accept(accept) => accept,
             Decision::Refuse(response) => {
                 self.core.counters.handshakes_refused.add(1);
-                return Answer::Refuse(response.unwrap_or_else(|error| {
+                let response = response.unwrap_or_else(|error| {
                     log::error!("{peer}: the refusal cannot be sent so: {error}");
                     Response::new(500)
-                }));
+                });
+                log::info!("{peer}: refused with {} by the application", response.status());
+                return Answer::Refuse(response);
             }
         };
         if let Some(data) = accept.data.take() {

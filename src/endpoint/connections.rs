@@ -44,7 +44,7 @@ pub struct Pushed {
     pub backpressure: usize,
     /// Connections that had too much waiting: it was dropped, or the connection ended, by policy.
     pub dropped: usize,
-    /// Connections that are gone or closing.
+    /// Connections that are gone or closing, or in the middle of a message that is sent in pieces.
     pub gone: usize,
 }
 
@@ -56,7 +56,7 @@ impl Core {
 
     fn count_sent(&self, len: usize, sent: &Result<Sent, SendError>) {
         match sent {
-            Ok(Sent::Dropped) | Err(SendError::NotOpen | SendError::Overflow) => self.counters.messages_dropped.add(1),
+            Ok(Sent::Dropped) | Err(_) => self.counters.messages_dropped.add(1),
             Ok(sent) => {
                 self.counters.messages_out.add(1);
                 self.counters.bytes_out.add(len as u64);
@@ -64,7 +64,6 @@ impl Core {
                     self.counters.backpressure.add(1);
                 }
             }
-            Err(SendError::Protocol(_)) => {}
         }
     }
 }

@@ -28,7 +28,8 @@ pub struct Metrics {
     pub bytes_out: u64,
     /// Connections that failed because the peer broke a rule or let a deadline pass.
     pub protocol_errors: u64,
-    /// Messages not sent because the connection was gone, closing, or had too much waiting.
+    /// Messages not sent because the connection was gone, closing, in the middle of a message in pieces, or had too much
+    /// waiting.
     pub messages_dropped: u64,
     /// How often a sender was told that a connection is at its high-water mark.
     pub backpressure: u64,

@@ -120,7 +120,7 @@ impl Sessions {
         let (acceptance, config) = match answer {
             Some(Answer::Accept(acceptance, config)) => (acceptance, config),
             Some(Answer::Refuse(response)) => {
-                log::info!("{}: refused by the application with {}", self.peer(id), response.status());
+                log::debug!("{id}: not accepted → {}", response.status());
                 return self.respond(id, &response, false);
             }
             None => return self.respond(id, &Response::new(500), false),

@@ -311,12 +311,12 @@ impl Sessions {
             None => self.admission.admit(&self.config, self.slab.len(), &peer),
         };
         if let Err(refused) = admitted {
-            log::info!("{peer}: refused with 503: {refused}");
             self.count_refusal();
             // Over TLS an answer would cost the handshake that the cap is there to save.
             if is_tls || self.refused >= Self::MAX_REFUSED {
                 return Err(io::Error::other(refused.to_string()));
             }
+            log::info!("{peer}: refused with 503: {refused}");
         }
         transport.set_nodelay();
         let phase = if is_tls { Phase::Secure(self.after(self.config.tls_timeout)) } else { self.new_head() };

@@ -46,7 +46,8 @@ pub struct Config {
     /// How long a frame or a message may take from its first byte to its last (60 s), however busy it is between;
     /// [`Duration::MAX`] for as long as it likes.
     pub message_timeout: Duration,
-    /// Splits what is sent into frames of at most this many bytes of payload; `None` sends each message in one frame.
+    /// Splits what is sent into frames of at most this many bytes of payload; `None` sends each message in one frame, as
+    /// a server always sends a prepared one.
     pub fragment_size: Option<usize>,
     /// How messages are compressed, where compression was agreed.
     pub deflate: DeflateConfig,
