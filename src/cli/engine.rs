@@ -132,17 +132,21 @@ pub(crate) struct LimitArgs {
     #[arg(long, value_name = "N", value_parser = count::<usize>, default_value_t = NetConfig::default().max_connections)]
     max_connections: usize,
 
-    /// Connections at most per peer address (IPv6: per /64 network)
+    /// Connections at most per peer address (IPv6: per /64 network), per loop; one more is answered 503
     #[arg(long, value_name = "N", value_parser = count_or_off, default_value_t = OrOff(NetConfig::default().max_per_address))]
     max_per_address: OrOff<u32>,
 
-    /// Connections at most that have not finished their opening handshake
+    /// Connections at most that have not finished their opening handshake, per loop; one more is answered 503
     #[arg(long, value_name = "N", value_parser = count::<usize>, default_value_t = NetConfig::default().max_half_open)]
     max_half_open: usize,
 
     /// The same per peer address
     #[arg(long, value_name = "N", value_parser = count::<u32>, default_value_t = NetConfig::default().max_half_open_per_address)]
     max_half_open_per_address: u32,
+
+    /// TLS handshakes under way at most, per loop; one more is dropped
+    #[arg(long, value_name = "N", value_parser = count::<usize>, default_value_t = NetConfig::default().max_tls_handshakes)]
+    max_tls_handshakes: usize,
 
     /// Bytes in a request line at most; more are answered 414
     #[arg(long, value_name = "BYTES", default_value_t = Size(NetConfig::default().head.request_line))]
@@ -176,6 +180,14 @@ pub(crate) struct LimitArgs {
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = NetConfig::default().overflow.into())]
     overflow: Overflow,
 
+    /// Bytes that one connection may have decoded before it is the others' turn
+    #[arg(long, value_name = "BYTES", default_value_t = Size(NetConfig::default().turn_bytes))]
+    turn_bytes: Size,
+
+    /// Messages and control frames that one connection may have handled before it is the others' turn
+    #[arg(long, value_name = "N", value_parser = count::<usize>, default_value_t = NetConfig::default().turn_events)]
+    turn_events: usize,
+
     /// How long a connection that is over may take to be flushed and let go
     #[arg(long, value_name = "TIME", default_value_t = Span(NetConfig::default().linger))]
     linger: Span,
@@ -193,6 +205,7 @@ impl LimitArgs {
         config.max_per_address = self.max_per_address.0;
         config.max_half_open = self.max_half_open;
         config.max_half_open_per_address = self.max_half_open_per_address;
+        config.max_tls_handshakes = self.max_tls_handshakes;
         config.head.request_line = self.max_request_line.0;
         config.head.head = self.max_head.0;
         config.head.fields = self.max_fields;
@@ -201,6 +214,8 @@ impl LimitArgs {
         config.high_water_mark = self.high_water_mark.0;
         config.max_buffered = self.max_buffered.0;
         config.overflow = self.overflow.into();
+        config.turn_bytes = self.turn_bytes.0;
+        config.turn_events = self.turn_events;
         config.linger = self.linger.0;
         config.drain_timeout = self.drain_timeout.0;
         config
@@ -261,4 +276,77 @@ pub(crate) struct ListenArgs {
 fn address(text: &str) -> Result<SocketAddr, String> {
     let text = text.strip_prefix("localhost:").map_or_else(|| text.to_owned(), |port| format!("127.0.0.1:{port}"));
     text.parse().map_err(|_| "write an address and a port, such as 127.0.0.1:8080 or [::]:8080".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct All {
+        #[command(flatten)]
+        messages: MessageArgs,
+        #[command(flatten)]
+        deflate: DeflateArgs,
+        #[command(flatten)]
+        limits: LimitArgs,
+    }
+
+    #[test]
+    fn every_flag_reaches_its_limit() {
+        // The flag, a value that is not the default, and what it becomes in the configuration.
+        let rows = [
+            ("max-message", "11", "max_message: 11"),
+            ("max-fragments", "12", "max_fragments: 12"),
+            ("max-control-rate", "13", "max_control_rate: 13"),
+            ("fragment-size", "14", "fragment_size: Some(14)"),
+            ("message-timeout", "15", "message_timeout: 15s"),
+            ("ping-interval", "16", "ping_interval: Some(16s)"),
+            ("pong-timeout", "17", "pong_timeout: 17s"),
+            ("close-timeout", "18", "close_timeout: 18s"),
+            ("deflate-level", "9", "level: 9"),
+            ("deflate-threshold", "19", "threshold: 19"),
+            ("deflate-history", "20", "history: 20"),
+            ("server-max-window-bits", "10", "server_max_window_bits: 10"),
+            ("client-max-window-bits", "11", "client_max_window_bits: 11"),
+            ("max-connections", "21", "max_connections: 21"),
+            ("max-per-address", "22", "max_per_address: Some(22)"),
+            ("max-half-open", "23", "max_half_open: 23"),
+            ("max-half-open-per-address", "24", "max_half_open_per_address: 24"),
+            ("max-tls-handshakes", "25", "max_tls_handshakes: 25"),
+            ("max-request-line", "26", "request_line: 26"),
+            ("max-head", "27", "head: 27"),
+            ("max-fields", "28", "fields: 28"),
+            ("head-timeout", "29", "head_timeout: 29s"),
+            ("tls-timeout", "30", "tls_timeout: 30s"),
+            ("high-water-mark", "31", "high_water_mark: 31"),
+            ("max-buffered", "32", "max_buffered: 32"),
+            ("overflow", "drop", "overflow: Drop"),
+            ("turn-bytes", "33", "turn_bytes: 33"),
+            ("turn-events", "34", "turn_events: 34"),
+            ("linger", "35", "linger: 35s"),
+            ("drain-timeout", "36", "drain_timeout: 36s"),
+        ];
+        let told = |flags: &[String]| {
+            let all = All::parse_from(std::iter::once("loopwire").chain(flags.iter().map(String::as_str)));
+            format!("{:?} {:?}", all.messages.config(&all.deflate), all.limits.config())
+        };
+        let defaults = told(&[]);
+        for (flag, value, becomes) in rows {
+            assert!(!defaults.contains(becomes), "{flag}: {defaults}");
+            let told = told(&[format!("--{flag}={value}")]);
+            assert!(told.contains(becomes), "{flag}: {told}");
+        }
+        for switch in ["server-no-context-takeover", "client-no-context-takeover"] {
+            let becomes = format!("{}: true", switch.replace('-', "_"));
+            assert!(!defaults.contains(&becomes) && told(&[format!("--{switch}")]).contains(&becomes), "{switch}");
+        }
+        // With those that are used elsewhere, that is all of them.
+        let command = <All as clap::CommandFactory>::command();
+        let flags = command.get_arguments().filter_map(clap::Arg::get_long).filter(|flag| *flag != "help");
+        let elsewhere = ["no-deflate", "loops"];
+        assert_eq!(flags.count(), rows.len() + 2 + elsewhere.len());
+    }
 }
