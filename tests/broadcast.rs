@@ -41,7 +41,7 @@ fn payload(frame: &[u8]) -> &[u8] {
 }
 
 fn words(seed: u32) -> String {
-    (0..60).map(|n| format!("item {:03}; ", (n * 7919 + seed * 104_729) % 1000)).collect()
+    (0..60).map(|n| format!("item {:03}", (n * 7919 + seed * 104_729) % 1000)).collect::<Vec<_>>().join("; ")
 }
 
 #[test]
@@ -52,7 +52,9 @@ fn one_compressed_frame_serves_every_receiver_with_that_window() {
     let mut wide: Vec<_> = (0..3).map(|_| open(&server, &offer(""))).collect();
     let mut narrow: Vec<_> = (0..2).map(|_| open(&server, &offer("; server_max_window_bits=10"))).collect();
     let mut plain = open(&server, "");
-    (0..6).for_each(|_| drop(ear.opened()));
+    for _ in 0..6 {
+        ear.opened();
+    }
 
     // Each has a past of its own, to which a compressor of its own would refer.
     let mut windows: Vec<_> = (0..5).map(|_| Decompressor::new(15, true)).collect();

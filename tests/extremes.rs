@@ -32,6 +32,19 @@ fn endless() -> (NetConfig, Config) {
     (net, config)
 }
 
+/// Says hello, and goodbye to the answer.
+struct Hello;
+
+impl Handler for Hello {
+    fn on_open(&mut self, ws: &mut WebSocket<'_>) {
+        ws.send("Hello").unwrap();
+    }
+
+    fn on_message(&mut self, ws: &mut WebSocket<'_>, _: Message<'_>) {
+        ws.close(loopwire::CloseCode::NORMAL, "").unwrap();
+    }
+}
+
 #[test]
 fn times_without_end_are_no_accident() {
     let (net, config) = endless();
@@ -45,15 +58,6 @@ fn times_without_end_are_no_accident() {
     refused.send("POST / HTTP/1.1\r\nHost: a\r\n\r\n");
     assert!(refused.head().starts_with("HTTP/1.1 405 "));
 
-    struct Hello;
-    impl Handler for Hello {
-        fn on_open(&mut self, ws: &mut WebSocket<'_>) {
-            ws.send("Hello").unwrap();
-        }
-        fn on_message(&mut self, ws: &mut WebSocket<'_>, _: Message<'_>) {
-            ws.close(loopwire::CloseCode::NORMAL, "").unwrap();
-        }
-    }
     let backoff = Backoff::new().first(Duration::MAX).base(Duration::MAX).cap(Duration::MAX).stable(Duration::MAX);
     let client = Client::builder(format!("ws://{}/", server.addr))
         .net(net)

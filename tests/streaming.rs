@@ -139,7 +139,7 @@ fn a_message_in_pieces_waits_for_a_receiver_that_does_not_read() {
         })
     });
     for number in 0..PIECES {
-        let first = u8::from(number == 0) * 0x02 | u8::from(number + 1 == PIECES) * 0x80;
+        let first = (u8::from(number == 0) * 0x02) | (u8::from(number + 1 == PIECES) * 0x80);
         raw.expect(&[first, 126, (PIECE >> 8) as u8, PIECE as u8]);
         raw.expect(&piece(number));
     }
