@@ -18,7 +18,7 @@ from pathlib import Path
 
 VERSION = "25.10.1"
 PACKAGE = f"autobahntestsuite=={VERSION}"
-IMAGE = f"crossbario/autobahn-testsuite:{VERSION}"
+IMAGE = "crossbario/autobahn-testsuite"
 
 NOT_FOUND = f"""\
 The Autobahn suite needs CPython 2.7 with pip, or a container engine, and neither was found:
