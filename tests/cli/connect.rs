@@ -1,6 +1,7 @@
 //! `loopwire connect`: what is read is sent, what is received is printed, and the exit code tells the rest.
 
-use std::net::{TcpListener, TcpStream};
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread;
 
 use tungstenite::handshake::server::Request;
@@ -160,6 +161,36 @@ fn the_handshake_asks_for_what_the_flags_say() {
     let told = String::from_utf8(outcome.stdout).unwrap();
     assert_eq!(told, "/path?query|1|2, 3|https://example.com|chat.v2, chat.v1|\n", "{}", outcome.stderr);
     assert!(outcome.stderr.contains("chat.v2"), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_proxy_leads_on_when_it_is_named() {
+    let (_server, url) = echo();
+    let server = url.trim_start_matches("ws://").to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = format!("http://you:key@{}", listener.local_addr().unwrap());
+    let thread = thread::spawn(move || {
+        let mut client = listener.accept().unwrap().0;
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            client.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+        let mut server = TcpStream::connect(server).unwrap();
+        let (mut there, mut back) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+        thread::spawn(move || io::copy(&mut there, &mut server));
+        let _ = io::copy(&mut back, &mut client);
+        let _ = client.shutdown(Shutdown::Write);
+        String::from_utf8(head).unwrap()
+    });
+    // Only the proxy is asked who this is.
+    let outcome = run(loopwire(&["connect", "--one", "--proxy", &proxy, "ws://nobody.invalid:81/"]), b"Hello\n");
+    assert_eq!(outcome.stdout, b"Hello\n", "{}", outcome.stderr);
+    let head = thread.join().unwrap();
+    assert!(head.starts_with("CONNECT nobody.invalid:81 HTTP/1.1\r\n"), "{head}");
+    assert!(head.contains("\r\nProxy-Authorization: Basic eW91OmtleQ==\r\n"), "{head}");
 }
 
 #[test]

@@ -21,6 +21,21 @@ pub(crate) fn loopwire(arguments: &[&str]) -> Command {
     command
 }
 
+/// The same with so few file descriptors.
+pub(crate) fn with_descriptors(limit: u32, command: &Command) -> Command {
+    let mut limited = Command::new("sh");
+    limited.args(["-c", &format!("ulimit -n {limit} && exec \"$0\" \"$@\"")]);
+    limited.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => limited.env(name, value),
+            None => limited.env_remove(name),
+        };
+    }
+    limited.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    limited
+}
+
 /// A process whose output is read as it comes.
 pub(crate) struct Process {
     pid: u32,

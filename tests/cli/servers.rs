@@ -1,5 +1,6 @@
 //! `loopwire echo` and the demo: what they serve, and how they start, drain, reload and end.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -9,7 +10,7 @@ use tungstenite::protocol::CloseFrame;
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::{Message, WebSocket};
 
-use crate::process::{DEADLINE, Process, loopwire, run};
+use crate::process::{DEADLINE, Process, loopwire, run, with_descriptors};
 
 const ON_ANY_PORT: [&str; 2] = ["--listen", "127.0.0.1:0"];
 
@@ -158,6 +159,45 @@ fn the_demo_chats() {
     drop(bob);
     assert_eq!(text(&mut ada), "note\tBob left.");
     assert_eq!(text(&mut ada), "here\t1\t1\tGuest 1");
+}
+
+#[test]
+fn without_descriptors_those_that_are_open_are_served_and_the_others_as_soon_as_there_is_room() {
+    let mut server = Process::start(with_descriptors(32, &loopwire(&["echo", "--listen", "127.0.0.1:0"])));
+    let authority = server.line().strip_prefix("listening on ws://").unwrap().to_owned();
+    let mut first = websocket(&authority, "/");
+    // The kernel takes them all, the server cannot.
+    let mut waiting: VecDeque<_> = (0..60)
+        .map(|_| {
+            let mut stream = tcp(&authority);
+            write!(
+                stream,
+                "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                 Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AQIDBAUGBwgJCgsMDQ4PEA==\r\n\r\n"
+            )
+            .unwrap();
+            stream
+        })
+        .collect();
+    server.error_line("cannot accept for now");
+    for _ in 0..3 {
+        first.send(Message::text("still served")).unwrap();
+        assert_eq!(text(&mut first), "still served");
+        server.error_line("cannot accept for now");
+    }
+    // Each that goes makes room for another, and nobody has to knock again.
+    let mut open = Vec::new();
+    while let Some(mut stream) = waiting.pop_front() {
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 101");
+        open.push(stream);
+        if open.len() == 5 {
+            open.clear();
+        }
+    }
+    first.send(Message::text("to the end")).unwrap();
+    assert_eq!(text(&mut first), "to the end");
 }
 
 #[test]
