@@ -273,6 +273,27 @@ fn a_unix_socket_serves_replaces_a_stale_file_and_removes_its_own() {
 }
 
 #[test]
+fn a_socket_whose_server_is_stuck_is_in_use_and_not_waited_for() {
+    let path = std::env::temp_dir().join(format!("loopwire-{}-stuck", std::process::id()));
+    let stuck = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+    stuck.bind(&socket2::SockAddr::unix(&path).unwrap()).unwrap();
+    stuck.listen(0).unwrap();
+    // Nobody takes these, and there is no room for more.
+    let waiting = UnixStream::connect(&path).unwrap();
+    let (sender, receiver) = mpsc::channel();
+    let addr = ListenAddr::Unix(path.clone());
+    thread::spawn(move || {
+        let mut event_loop = EventLoop::<Echo>::new(NetConfig::default()).unwrap();
+        sender.send(event_loop.listen(ListenConfig::new(addr)).map(|_| ()))
+    });
+    let error = receiver.recv_timeout(Duration::from_secs(20)).expect("it does not wait").unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
+    assert!(path.exists(), "its file is left alone");
+    drop((stuck, waiting));
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
 fn a_file_that_is_no_socket_is_left_alone() {
     let path = std::env::temp_dir().join(format!("loopwire-{}-file", std::process::id()));
     std::fs::write(&path, "precious").unwrap();

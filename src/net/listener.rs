@@ -198,6 +198,8 @@ fn bind_unix(path: &Path, backlog: i32) -> io::Result<mio::net::UnixListener> {
         }
         // A server that crashed leaves its file behind; one that runs answers.
         let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        // One that is stuck does not even that: it has a full queue, in which nobody should wait.
+        probe.set_nonblocking(true)?;
         match probe.connect(&addr) {
             Err(refused) if refused.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path)?,
             _ => return Err(error),
