@@ -11,8 +11,8 @@ use loopwire::handshake::Uri;
 use loopwire::net::{DialRequest, NetConfig};
 use loopwire::protocol::Config;
 use loopwire::{
-    Backoff, Client, ClientError, Closed, ConnectionId, Connections, DialError, Handler, Message, ReconnectPolicy,
-    Server, WebSocket,
+    Backoff, Client, ClientError, CloseCode, Closed, ConnectionId, Connections, DialError, Handler, Message, PeerAddr,
+    ReconnectPolicy, Server, Upgrade, UpgradeRequest, WebSocket,
 };
 use support::{PATIENCE, Raw, Running, close_code, masked, teller};
 
@@ -41,7 +41,7 @@ impl Handler for Hello {
     }
 
     fn on_message(&mut self, ws: &mut WebSocket<'_>, _: Message<'_>) {
-        ws.close(loopwire::CloseCode::NORMAL, "").unwrap();
+        ws.close(CloseCode::NORMAL, "").unwrap();
     }
 }
 
@@ -139,13 +139,13 @@ fn a_client_whose_handler_panics_at_an_end_still_comes_to_its_own() {
 
     let client = run(Client::builder(url.clone()).build().unwrap(), Fragile);
     let id = ear.opened();
-    server.handle.close(id, loopwire::CloseCode(3000), "").unwrap();
+    server.handle.close(id, CloseCode(3000), "").unwrap();
     assert_eq!(client.recv_timeout(PATIENCE).expect("it ends").unwrap().code.0, 3000);
 
     let client = run(Client::builder(url).reconnect(at_once()).build().unwrap(), Fragile);
     for _ in 0..2 {
         // And dials again, as it was told.
-        server.handle.close(ear.opened(), loopwire::CloseCode(3000), "").unwrap();
+        server.handle.close(ear.opened(), CloseCode(3000), "").unwrap();
     }
     assert_eq!(client.recv_timeout(PATIENCE).expect("it ends").unwrap().code.0, 3000);
 
@@ -185,5 +185,42 @@ fn limits_of_nothing_and_of_everything_are_limits() {
             // A frame with a length that no memory has, of which nothing comes.
             raw.send(b"\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff\0\0\0\0x");
         }
+    }
+}
+
+/// Goes off when it is let go of.
+struct Mine;
+
+impl Drop for Mine {
+    fn drop(&mut self) {
+        std::panic::resume_unwind(Box::new("as asked"));
+    }
+}
+
+/// Gives every connection a mine, and takes only those that are on the right path.
+struct Minefield;
+
+impl Handler for Minefield {
+    fn on_upgrade(&mut self, _: &UpgradeRequest, _: &PeerAddr) -> Upgrade {
+        Upgrade::accept().data(Mine)
+    }
+
+    fn on_task(&mut self, _: &mut Connections<'_>, _: Box<dyn std::any::Any + Send>) {}
+}
+
+#[test]
+fn what_an_application_keeps_may_panic_when_it_is_dropped() {
+    for builder in [Server::builder(), Server::builder().protocols(["none"]).require_protocol()] {
+        let server = Running::start(builder, Minefield);
+        for _ in 0..3 {
+            let mut raw = server.raw();
+            raw.send(support::request("/"));
+            // Open, or refused behind the handler's back.
+            let _ = raw.head();
+            raw.reset();
+        }
+        server.handle.post(0, Mine).unwrap();
+        server.wait_until("nobody is left", |server| server.handle.metrics().connections_open == 0);
+        server.stop().unwrap();
     }
 }

@@ -261,10 +261,12 @@ impl Sessions {
             }
             let Some(session) = self.slab.get_mut(id) else { continue };
             session.flags.reporting = false;
-            (session.data, session.origin) = (None, None);
+            session.origin = None;
+            let data = session.data.take();
             if matches!(session.phase, Phase::Gone) {
                 self.remove(id);
             }
+            self.let_go(data);
         }
     }
 }

@@ -594,5 +594,13 @@ impl Sessions {
         if session.flags.refused {
             self.refused -= 1;
         }
+        self.let_go(session.data.take());
+    }
+
+    /// Drops what the application kept with a connection: its code runs here too, and may panic.
+    pub(super) fn let_go(&mut self, data: Option<Box<dyn Any + Send>>) {
+        if data.is_some() {
+            self.guard(None, "drop", |_| drop(data));
+        }
     }
 }
