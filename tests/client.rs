@@ -12,6 +12,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use loopwire::handshake::{HandshakeError, accept_key};
+use loopwire::protocol::Config;
 use loopwire::{
     Backoff, Client, ClientBuilder, ClientError, ClientHandle, ClientSendError, CloseCode, Closed, ConnectionId,
     Connections, DialError, Handler, Message, MessageKind, ReconnectPolicy, ResubmitId, Server, Side, TlsAcceptor,
@@ -584,4 +585,58 @@ fn a_handler_that_panics_does_not_stop_its_client_from_coming_back() {
     let closed = builder(addr).reconnect(at_once(5)).build().unwrap().run(Panics).unwrap();
     assert_eq!(closed.code.0, 1000);
     server.join().unwrap();
+}
+
+#[test]
+fn a_server_that_talks_but_never_reads_does_not_keep_a_client_that_closes() {
+    let (addr, server) = scripted(|listener| {
+        // Little room, so that it is soon full.
+        socket2::SockRef::from(listener).set_recv_buffer_size(4096).unwrap();
+        let mut raw = agree(listener);
+        // Until the client is gone.
+        while std::io::Write::write_all(&mut raw.0, b"\x81\x02hi").is_ok() {}
+    });
+    let mut config = Config::default();
+    config.ping_interval = Some(Duration::from_millis(100));
+    config.pong_timeout = Duration::from_millis(100);
+    // Should all of it leave after all.
+    config.close_timeout = Duration::from_millis(100);
+    let client = builder(addr).config(config).build().unwrap();
+    let handle = client.handle();
+    struct Deaf;
+    impl Handler for Deaf {}
+    let ended = run(client, Deaf);
+    let message = "x".repeat(100_000);
+    // As much as the client and both systems' buffers hold.
+    let end = std::time::Instant::now() + PATIENCE;
+    while handle.send(message.clone()) != Err(ClientSendError::Full(1 << 20)) || handle.metrics().backpressure == 0 {
+        assert!(std::time::Instant::now() < end);
+        thread::yield_now();
+    }
+    handle.close(CloseCode::NORMAL, "").unwrap();
+    let closed = ended.recv_timeout(PATIENCE).expect("it ends").unwrap();
+    assert_eq!((closed.code, closed.clean), (CloseCode::ABNORMAL, false));
+    server.join().unwrap();
+}
+
+#[test]
+fn closing_twice_is_closing() {
+    let (teller, ear) = teller();
+    let server = Running::start(Server::builder(), teller);
+    let client = builder(server.addr).build().unwrap();
+    let handle = client.handle();
+    struct Quiet;
+    impl Handler for Quiet {}
+    let ended = run(client, Quiet);
+    ear.opened();
+    // Both find the connection open.
+    let twice = handle.clone();
+    handle
+        .run(move |_| {
+            twice.close(CloseCode::NORMAL, "").unwrap();
+            twice.close(CloseCode::NORMAL, "").unwrap();
+        })
+        .unwrap();
+    let closed = ended.recv_timeout(PATIENCE).unwrap().unwrap();
+    assert_eq!((closed.code, closed.clean), (CloseCode::NORMAL, true));
 }

@@ -131,6 +131,7 @@ impl Client {
             full: false,
             stalled: false,
             closing: None,
+            left: None,
         };
         let mut endpoint = Endpoint::new(Box::new(driver), Arc::new(Policy::default()), self.router, 0);
         let ran = run_loop(self.event_loop, &mut endpoint);
@@ -153,7 +154,7 @@ impl fmt::Debug for Client {
     }
 }
 
-/// The loop timer that dials again.
+/// The loop timer that dials again, or looks after a connection that is to be closed.
 const RECONNECT: u64 = u64::MAX;
 
 /// Keeps a connection up for the application's handler.
@@ -170,6 +171,8 @@ struct Driver {
     stalled: bool,
     /// What to close with as soon as all is sent.
     closing: Option<(CloseCode, String)>,
+    /// What had to leave before that, in messages and in bytes, when it was last looked at.
+    left: Option<(usize, usize)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -232,9 +235,30 @@ impl Driver {
         });
         if outgoing.is_empty()
             && let Some((code, reason)) = self.closing.take()
-            && connections.close(id, code, &reason).is_err()
         {
+            match connections.close(id, code, &reason) {
+                // Told twice, or by the handler or the server too.
+                Ok(()) | Err(SendError::Protocol(protocol::SendError::Closing)) => {}
+                Err(_) => connections.abort(id),
+            }
+        }
+    }
+
+    /// Looks after a connection that is to be closed: a server that takes nothing is given as long as one that says
+    /// nothing. The session cannot tell, for what it hears may be all the signs of life there are.
+    fn watch(&mut self, connections: &mut Connections<'_>) {
+        let State::Open(id) = self.state else { return };
+        if self.closing.is_none() {
+            return;
+        }
+        let left = Some((self.shared.outgoing().len(), connections.sessions.buffered_amount(id)));
+        if std::mem::replace(&mut self.left, left) == left && !self.stalled {
+            log::info!("{}: dropped: the server does not take what is to be sent before the Close", self.request.uri);
             connections.abort(id);
+        } else {
+            let config = &self.request.config;
+            let patience = config.ping_interval.unwrap_or_default().saturating_add(config.pong_timeout);
+            connections.set_timer(patience, RECONNECT);
         }
     }
 
@@ -278,6 +302,9 @@ impl Handler for Driver {
         }
         self.inner.on_open(ws);
         self.flush_after(ws);
+        if self.is_ours(ws.id()) {
+            self.watch(ws.connections());
+        }
     }
 
     fn on_message(&mut self, ws: &mut WebSocket<'_>, message: Message<'_>) {
@@ -333,6 +360,7 @@ impl Handler for Driver {
     fn on_loop_timer(&mut self, connections: &mut Connections<'_>, key: u64) {
         match (key, self.state) {
             (RECONNECT, State::Waiting) => self.dial(connections),
+            (RECONNECT, State::Open(_)) => self.watch(connections),
             (RECONNECT, _) => {}
             _ => {
                 self.inner.on_loop_timer(connections, key);
@@ -358,8 +386,11 @@ impl Handler for Driver {
             }
             (Command::Close(code, reason), State::Open(_) | State::Dialing(_)) => {
                 self.reconnect = None;
-                self.closing = Some((code, reason));
+                let is_watched = self.closing.replace((code, reason)).is_some();
                 self.flush(connections);
+                if !is_watched {
+                    self.watch(connections);
+                }
             }
             (Command::Close(..), State::Waiting) => self.end(connections),
             (Command::Ping(_), _) | (Command::Close(..), State::Over) => {}
