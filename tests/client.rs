@@ -15,8 +15,8 @@ use loopwire::handshake::{HandshakeError, accept_key};
 use loopwire::protocol::Config;
 use loopwire::{
     Backoff, Client, ClientBuilder, ClientError, ClientHandle, ClientSendError, CloseCode, Closed, ConnectionId,
-    Connections, DialError, Handler, Message, MessageKind, ReconnectPolicy, ResubmitId, Server, Side, TlsAcceptor,
-    TlsConnector, Upgrade, Version, WebSocket,
+    Connections, DialError, Handler, Message, MessageKind, NetConfig, ReconnectPolicy, ResubmitId, Server, Side,
+    TlsAcceptor, TlsConnector, Upgrade, Version, WebSocket,
 };
 use support::{Heard, PATIENCE, Raw, Running, Teller, teller};
 use tungstenite::Message as Theirs;
@@ -206,7 +206,7 @@ fn reaches_a_server_by_every_scheme_and_version() {
 #[test]
 fn a_wrong_answer_is_no_connection() {
     type Answer = fn(&str) -> String;
-    let rows: [(&str, Answer); 9] = [
+    let rows: [(&str, Answer); 10] = [
         ("a wrong key", |head| answer(&head.replace("Key: ", "Key: A"), "")),
         ("no Upgrade", |head| answer(head, "").replace("Upgrade: websocket\r\n", "")),
         ("a status that is none", |_| "HTTP/1.1 1O1 Switching\r\n\r\n".into()),
@@ -215,6 +215,7 @@ fn a_wrong_answer_is_no_connection() {
         ("200", |_| "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".into()),
         ("another language", |_| "SSH-2.0-OpenSSH_9.2\r\n".into()),
         ("nothing", |_| String::new()),
+        ("a head over the limit that was set", |head| answer(head, &format!("X: {}\r\n", "a".repeat(1024)))),
         ("an endless head", |_| format!("HTTP/1.1 101 Switching Protocols\r\nX: {}", "a".repeat(100_000))),
     ];
     for (what, answer) in rows {
@@ -231,7 +232,9 @@ fn a_wrong_answer_is_no_connection() {
             assert!(rest.is_empty());
         });
         let (teller, ear) = teller();
-        let result = builder(addr).build().unwrap().run(teller);
+        let mut net = NetConfig::default();
+        net.head.head = 1024;
+        let result = builder(addr).net(net).build().unwrap().run(teller);
         assert!(matches!(result, Err(ClientError::Dial(DialError::Handshake(_)))), "{what}: {result:?}");
         assert!(matches!(&ear.rest()[..], [Heard::DialFailed(_)]), "{what}");
         server.join().unwrap();

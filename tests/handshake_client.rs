@@ -363,6 +363,21 @@ fn interim_answers_count_towards_the_same_cap() {
 }
 
 #[test]
+fn the_limits_of_an_answer_can_be_set() {
+    let bytes = plus("X: y\r\n");
+    let limits = HeadLimits { request_line: STATUS.len(), head: bytes.len(), fields: FIELDS.len() + 1 };
+    let answered = |head| answer_every_way(&ClientOptions { head, ..offering_everything() }, &bytes);
+    assert!(answered(limits).is_ok());
+    for (head, rule) in [
+        (HeadLimits { request_line: limits.request_line - 1, ..limits }, "start-line-too-long"),
+        (HeadLimits { head: limits.head - 1, ..limits }, "head-too-long"),
+        (HeadLimits { fields: limits.fields - 1, ..limits }, "too-many-fields"),
+    ] {
+        assert_eq!(answered(head).unwrap_err().rule().id, rule);
+    }
+}
+
+#[test]
 fn what_follows_the_head_is_frames() {
     let frames = b"\x81\x05Hello\r\n\r\n";
     let (_, left) = answer_every_way(&offering_everything(), &[&good()[..], frames].concat()).unwrap();

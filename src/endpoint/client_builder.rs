@@ -152,6 +152,7 @@ impl ClientBuilder {
     /// The address, a field or a protocol may not be sent so; the system gives no poll.
     pub fn build(mut self) -> Result<Client, ClientError> {
         let uri = Uri::parse(&self.url).map_err(ClientError::Uri)?;
+        self.options.head = self.net.head;
         self.options.deflate = self.deflate.then(|| self.config.deflate.clone());
         // Made for nothing but its judgement: what cannot be asked today cannot be asked at any later attempt.
         ClientHandshake::new(&uri, &self.options).map_err(ClientError::Handshake)?;

@@ -26,6 +26,8 @@ pub struct ClientOptions {
     pub version: Version,
     /// Compression to offer.
     pub deflate: Option<DeflateConfig>,
+    /// How much of the answer's head is read, interim answers before it included.
+    pub head: HeadLimits,
 }
 
 /// What client and server agreed on.
@@ -75,7 +77,7 @@ impl ClientHandshake {
             accept: accept_key(&key),
             protocols: options.protocols.clone(),
             deflate: options.deflate.clone(),
-            reader: AnswerReader::new(HeadLimits::default()),
+            reader: AnswerReader::new(options.head),
             received: 0,
             refusal: None,
         };

@@ -31,7 +31,7 @@ pub struct NetConfig {
     /// TLS handshakes of accepted connections under way at most, as each costs more than all else a stranger can ask for;
     /// one more is dropped. 1,000.
     pub max_tls_handshakes: usize,
-    /// Limits of a request's head.
+    /// Limits of a request's head, and at a [`Client`](crate::Client) of an answer's.
     pub head: HeadLimits,
     /// Whether a connection's request is kept for [`Sessions::request`](super::Sessions::request) for as long as it lives.
     /// What only the handshake needed is shed ([`UpgradeRequest::shed`](crate::handshake::UpgradeRequest::shed)). On; off
