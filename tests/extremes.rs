@@ -173,7 +173,7 @@ fn limits_of_nothing_and_of_everything_are_limits() {
         config.max_fragments = u32::try_from(extreme).unwrap_or(u32::MAX);
         config.max_control_rate = config.max_fragments;
         let (teller, _ear) = teller();
-        let server = Running::start(Server::builder().net(net).config(config), teller);
+        let server = Running::start(Server::builder().net(net.clone()).config(config), teller);
         let mut raw: Raw = server.raw().upgrade("/");
         raw.send(masked(0x82, b""));
         raw.expect(b"\x82\x00");
@@ -185,6 +185,10 @@ fn limits_of_nothing_and_of_everything_are_limits() {
             // A frame with a length that no memory has, of which nothing comes.
             raw.send(b"\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff\0\0\0\0x");
         }
+        let (teller, _ear) = support::teller();
+        let server = Running::start(Server::builder(), teller);
+        let client = Client::builder(format!("ws://{}/", server.addr)).net(net).build().unwrap();
+        assert!(run(client, Hello).recv_timeout(PATIENCE).expect("it hears the answer").unwrap().clean);
     }
 }
 

@@ -146,6 +146,7 @@ impl Sessions {
         for limit in [
             &mut config.receive_buffer,
             &mut config.high_water_mark,
+            &mut config.max_buffered,
             &mut config.turn_bytes,
             &mut config.turn_events,
             &mut config.drain_batch,
