@@ -8,7 +8,9 @@ use std::thread;
 use std::time::Duration;
 
 use loopwire::handshake::{Acceptance, Request, Response, UpgradeRequest};
-use loopwire::net::{Answer, Application, ConnectionId, EventLoop, ListenAddr, ListenConfig, NetConfig, Sessions};
+use loopwire::net::{
+    Answer, Application, ConnectionId, EventLoop, ListenAddr, ListenConfig, NetConfig, Remote, Sessions,
+};
 use loopwire::protocol::{Closed, Config, Event};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::low_level::raise;
@@ -47,12 +49,13 @@ impl Application for App {
     }
 }
 
-/// A loop that takes signals, what it says, and a client connected to it.
-fn start() -> (thread::JoinHandle<()>, mpsc::Receiver<&'static str>, TcpStream) {
+/// A loop that takes signals, what it says, a client connected to it, and the way in.
+fn start() -> (thread::JoinHandle<()>, mpsc::Receiver<&'static str>, TcpStream, Remote<()>) {
     let mut event_loop = EventLoop::new(NetConfig::default()).unwrap();
     let addr = ListenAddr::Tcp("127.0.0.1:0".parse().unwrap());
     let ListenAddr::Tcp(addr) = event_loop.listen(ListenConfig::new(addr)).unwrap() else { unreachable!() };
     event_loop.handle_signals().unwrap();
+    let remote = event_loop.remote();
     let (sender, receiver) = mpsc::channel();
     let thread = thread::spawn(move || event_loop.run(&mut App(sender)).unwrap());
 
@@ -67,7 +70,7 @@ fn start() -> (thread::JoinHandle<()>, mpsc::Receiver<&'static str>, TcpStream) 
         stream.read_exact(&mut byte).unwrap();
         head.push(byte[0]);
     }
-    (thread, receiver, stream)
+    (thread, receiver, stream, remote)
 }
 
 #[test]
@@ -75,7 +78,7 @@ fn hangup_reloads_the_first_signal_drains_and_the_second_forces() {
     let timeout = Duration::from_secs(10);
     if std::env::var_os(CHILD).is_some() {
         // The client never answers the Close, so only force ends this process before its time.
-        let (thread, said, _stream) = start();
+        let (thread, said, _stream, _remote) = start();
         raise(SIGINT).unwrap();
         assert_eq!(said.recv_timeout(timeout), Ok("draining"));
         raise(SIGTERM).unwrap();
@@ -83,18 +86,27 @@ fn hangup_reloads_the_first_signal_drains_and_the_second_forces() {
         return;
     }
 
-    let (thread, said, mut stream) = start();
-    raise(SIGHUP).unwrap();
-    assert_eq!(said.recv_timeout(timeout), Ok("reload"));
-    raise(SIGTERM).unwrap();
-    assert_eq!(said.recv_timeout(timeout), Ok("draining"));
-    let mut close = [0; 4];
-    stream.read_exact(&mut close).unwrap();
-    assert_eq!(close, *b"\x88\x02\x03\xe9");
-    stream.write_all(b"\x88\x82\0\0\0\0\x03\xe9").unwrap();
-    assert_eq!(stream.read(&mut close).unwrap(), 0);
-    drop(stream);
-    thread.join().unwrap();
+    // A drain that was not begun by a signal has its first one still to come.
+    for already_draining in [false, true] {
+        let (thread, said, mut stream, remote) = start();
+        raise(SIGHUP).unwrap();
+        assert_eq!(said.recv_timeout(timeout), Ok("reload"));
+        if already_draining {
+            remote.shutdown(timeout);
+            assert_eq!(said.recv_timeout(timeout), Ok("draining"));
+        }
+        raise(SIGTERM).unwrap();
+        if !already_draining {
+            assert_eq!(said.recv_timeout(timeout), Ok("draining"));
+        }
+        let mut close = [0; 4];
+        stream.read_exact(&mut close).unwrap();
+        assert_eq!(close, *b"\x88\x02\x03\xe9");
+        stream.write_all(b"\x88\x82\0\0\0\0\x03\xe9").unwrap();
+        assert_eq!(stream.read(&mut close).unwrap(), 0);
+        drop(stream);
+        thread.join().unwrap();
+    }
 
     let status = Command::new(std::env::current_exe().unwrap()).env(CHILD, "1").status().unwrap();
     assert_eq!(status.code(), Some(1));

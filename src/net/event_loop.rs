@@ -32,6 +32,8 @@ pub struct EventLoop<A: Application> {
     events: Events,
     listeners: Vec<Listener>,
     signals: Option<Signals>,
+    /// A signal has asked for an end already.
+    terminated: bool,
     mailbox: Mailbox<A::Task>,
     sessions: Sessions,
     config: NetConfig,
@@ -55,6 +57,7 @@ impl<A: Application> EventLoop<A> {
             events: Events::with_capacity(Self::EVENTS),
             listeners: Vec::new(),
             signals: None,
+            terminated: false,
             mailbox: Mailbox::new(waker),
             sessions,
             config,
@@ -207,7 +210,7 @@ impl<A: Application> EventLoop<A> {
         let Some(signals) = &mut self.signals else { return };
         for signal in signals.take() {
             match signal {
-                Signal::Terminate if self.sessions.is_draining() => {
+                Signal::Terminate if self.terminated => {
                     log::warn!("a second signal: ending at once");
                     // The listeners' files would stay behind.
                     self.listeners.clear();
@@ -215,6 +218,7 @@ impl<A: Application> EventLoop<A> {
                 }
                 Signal::Terminate => {
                     log::info!("a signal: draining; a second one ends at once");
+                    self.terminated = true;
                     self.sessions.shutdown(self.config.drain_timeout);
                 }
                 Signal::Reload => {
