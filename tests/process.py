@@ -1,0 +1,61 @@
+"""What the scripts that put the built command to a test share: building it, starting its echo server, ending processes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Iterator
+
+ROOT = Path(__file__).resolve().parent.parent
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()
+# Whatever the scripts need is installed here, and goes with `cargo clean`.
+TOOLS = TARGET / "tools"
+START_TIMEOUT = 30
+
+
+def build() -> Path:
+    """The command, built with the release profile."""
+    command = ["cargo", "build", "--release", "--locked", "--quiet"]
+    subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, check=True)
+    return TARGET / "release" / "loopwire"
+
+
+@contextlib.contextmanager
+def echo_server(binary: Path, *flags: str, log: Path | None = None) -> Iterator[tuple[subprocess.Popen, str]]:
+    """`loopwire echo` on a port of its own choice: the process and its address, until the block ends."""
+    with log.open("w+b") if log else tempfile.TemporaryFile() as output:
+        command = [binary, "echo", "--listen", "127.0.0.1:0", *flags]
+        server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            yield server, _address(server, output.fileno())
+            if server.poll() is not None:
+                print(f"the server ended by itself, with {server.returncode}", file=sys.stderr)
+        finally:
+            stop(server)
+
+
+def _address(server: subprocess.Popen, log: int) -> str:
+    """The first thing that it prints is where it listens."""
+    deadline = time.monotonic() + START_TIMEOUT
+    while time.monotonic() < deadline and server.poll() is None:
+        if found := re.search(rb"127\.0\.0\.1:[1-9]\d*", os.pread(log, 1 << 16, 0)):
+            return found[0].decode()
+        time.sleep(0.05)
+    raise SystemExit(f"the server did not say where it listens: {os.pread(log, 1 << 16, 0)!r}")
+
+
+def stop(process: subprocess.Popen) -> None:
+    """Ends a process, by force if it does not go."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
