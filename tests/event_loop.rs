@@ -273,6 +273,23 @@ fn a_unix_socket_serves_replaces_a_stale_file_and_removes_its_own() {
 }
 
 #[test]
+fn a_unix_socket_whose_path_was_taken_over_leaves_it_alone() {
+    let dir = std::env::temp_dir().join(format!("loopwire-taken-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let path = dir.join("socket");
+    let mut event_loop = EventLoop::<Echo>::new(NetConfig::default()).unwrap();
+    event_loop.listen(ListenConfig::new(ListenAddr::Unix(path.clone()))).unwrap();
+
+    // The new file exists before the old one goes, so that it cannot be given the same number.
+    let successor = UnixListener::bind(dir.join("successor")).unwrap();
+    std::fs::rename(dir.join("successor"), &path).unwrap();
+    drop(event_loop);
+    assert!(UnixStream::connect(&path).is_ok());
+    drop(successor);
+    std::fs::remove_dir_all(&dir).unwrap();
+}
+
+#[test]
 fn a_socket_whose_server_is_stuck_is_in_use_and_not_waited_for() {
     let path = std::env::temp_dir().join(format!("loopwire-{}-stuck", std::process::id()));
     let stuck = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();

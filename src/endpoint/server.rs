@@ -87,6 +87,8 @@ impl Server {
         };
         let mut loops = self.loops.into_iter().enumerate();
         thread::scope(|scope| {
+            // The scope waits for the threads that did start, also when the next one cannot be.
+            let _all = ShutDown(&self.router, &self.policy);
             let first = loops.next();
             let mut threads = Vec::new();
             for (index, event_loop) in loops {

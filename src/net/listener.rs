@@ -55,6 +55,8 @@ impl ListenConfig {
 pub(crate) struct Listener {
     socket: Accepting,
     addr: ListenAddr,
+    /// The file that a listener on a path has made.
+    file: Option<FileId>,
     tls: Option<TlsAcceptor>,
     /// Connections may be waiting: readiness is edge-triggered, so a batch that was cut short goes on by itself.
     pub(crate) ready: bool,
@@ -84,18 +86,19 @@ pub(crate) enum Accepted {
 
 impl Listener {
     pub(crate) fn bind(config: ListenConfig) -> io::Result<Self> {
-        let (socket, addr) = match config.addr {
+        let (socket, addr, file) = match config.addr {
             ListenAddr::Tcp(addr) => {
                 let socket = bind_tcp(addr, config.reuse_port, config.backlog)?;
                 let addr = ListenAddr::Tcp(socket.local_addr()?);
-                (Accepting::Tcp(socket), addr)
+                (Accepting::Tcp(socket), addr, None)
             }
             ListenAddr::Unix(path) => {
                 let socket = bind_unix(&path, config.backlog)?;
-                (Accepting::Unix(socket), ListenAddr::Unix(path))
+                let file = FileId::of(&path);
+                (Accepting::Unix(socket), ListenAddr::Unix(path), file)
             }
         };
-        Ok(Self { socket, addr, tls: config.tls, ready: true, retry: None })
+        Ok(Self { socket, addr, file, tls: config.tls, ready: true, retry: None })
     }
 
     /// One whose attempts to accept fail with `errors`, until nobody waits.
@@ -104,6 +107,7 @@ impl Listener {
         Self {
             socket: Accepting::Test(errors.into_iter().collect()),
             addr: ListenAddr::Tcp(([127, 0, 0, 1], 1).into()),
+            file: None,
             tls: None,
             ready: true,
             retry: None,
@@ -148,11 +152,29 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let ListenAddr::Unix(path) = &self.addr
+        // The path may have been taken over since, and is then another server's.
+        if let (ListenAddr::Unix(path), Some(file)) = (&self.addr, self.file)
+            && FileId::of(path) == Some(file)
             && let Err(error) = std::fs::remove_file(path)
         {
             log::debug!("cannot remove {}: {error}", path.display());
         }
+    }
+}
+
+/// What tells a file from another that has taken its path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    fn of(path: &Path) -> Option<Self> {
+        use std::os::unix::fs::MetadataExt;
+
+        let metadata = std::fs::symlink_metadata(path).ok()?;
+        Some(Self { device: metadata.dev(), inode: metadata.ino() })
     }
 }
 

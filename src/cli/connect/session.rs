@@ -226,11 +226,16 @@ impl Handler for Session {
     fn on_close(&mut self, _ws: &mut WebSocket<'_>, closed: &Closed) {
         self.id = None;
         self.pings.clear();
-        let by = if closed.by == Side::Peer { " by the server" } else { "" };
+        let how = match (closed.error, closed.by) {
+            // The code is then the one that we told the server.
+            (Some(_), _) => "failed",
+            (None, Side::Peer) => "closed by the server",
+            (None, Side::Local) => "closed",
+        };
         let reason = if closed.reason.is_empty() { String::new() } else { format!(": {}", printable(&closed.reason)) };
         let unclean = if closed.clean { "" } else { ", without a closing handshake" };
         let colour = if closed.clean { Colour::Dim } else { Colour::Red };
-        say_in(colour, format_args!("closed{by} with {}{reason}{unclean}", closed.code));
+        say_in(colour, format_args!("{how} with {}{reason}{unclean}", closed.code));
     }
 
     fn on_timer(&mut self, ws: &mut WebSocket<'_>, key: u64) {
