@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use loopwire::net::{CertificateFiles, TlsAcceptor, TlsConnector};
 use rcgen::{CertificateParams, CertifiedIssuer, KeyPair};
-use rustls::{ClientConfig, SupportedProtocolVersion};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion};
 
 /// No two authorities share a name.
 static COUNT: AtomicUsize = AtomicUsize::new(0);
@@ -71,6 +73,15 @@ impl Authority {
 impl Pair {
     pub fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from_pem(self.certificate.as_bytes(), self.key.as_bytes()).unwrap()
+    }
+
+    /// A configuration for a plain rustls that shows this certificate.
+    pub fn rustls(&self) -> Arc<ServerConfig> {
+        let chain = vec![CertificateDer::from_pem_slice(self.certificate.as_bytes()).unwrap()];
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        Arc::new(builder.with_no_client_auth().with_single_cert(chain, key).unwrap())
     }
 
     pub fn write(&self, files: &CertificateFiles) {
