@@ -11,7 +11,7 @@ use loopwire_fuzz::{Choices, chopped};
 /// What the wire leaves out at a message's end [RFC 7692 §7.2.1].
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
 /// An empty stored block that says it is the last.
-const FINAL_BLOCK: [u8; 5] = [0x01, 0x00, 0x00, 0xff, 0xff];
+const FINAL_BLOCK: &[u8] = &[0x01, 0x00, 0x00, 0xff, 0xff];
 const LIMIT: usize = 1 << 16;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -104,10 +104,15 @@ impl Reference {
         (status != Status::StreamEnd).then_some(out)
     }
 
-    /// The next message, and nothing after it: so that also a message that breaks off inside a block is known.
+    /// The next message, and nothing after it: so that one which breaks off inside a block is known. One to which the
+    /// bytes that the wire leaves out would add something breaks off too: no message ends like that.
     fn last_message(&mut self, compressed: &[u8]) -> Option<Vec<u8>> {
-        let (out, status) = self.read(&[compressed, &TAIL, &FINAL_BLOCK].concat())?;
-        (status == Status::StreamEnd).then_some(out)
+        let (out, status) = self.read(compressed)?;
+        if status == Status::StreamEnd {
+            return None;
+        }
+        let (more, status) = self.read(&[&TAIL, FINAL_BLOCK].concat())?;
+        (more.is_empty() && status == Status::StreamEnd).then_some(out)
     }
 
     /// What these bytes inflate to, if all of them are part of the stream.
