@@ -43,7 +43,7 @@ pub struct NetConfig {
     pub tls_timeout: Duration,
     /// How long a connection that is over may take to be flushed and to be closed by its peer. 5 s.
     pub linger: Duration,
-    /// The receive buffer that all connections of the loop share. 128 KiB.
+    /// The receive buffer that all connections of the loop share; at least a byte and at most 16 MiB. 128 KiB.
     pub receive_buffer: usize,
     /// Bytes waiting to be sent from which a connection's sender is told `Backpressure`, and an accepted connection's
     /// input is not decoded any further. A dialled one's is decoded up to `max_buffered`: two ends that both wait with

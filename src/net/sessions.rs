@@ -91,6 +91,8 @@ pub(super) enum Report {
 impl Sessions {
     /// Refused connections that are told so at the same time; more are just dropped.
     const MAX_REFUSED: usize = 64;
+    /// Bytes in the receive buffer at most: more than a socket holds gains nothing.
+    const MAX_RECEIVE_BUFFER: usize = 16 << 20;
 
     /// Sessions at `now`, without a connection. `registry` and `waker` are absent where nothing polls, as in a
     /// simulation; dialling needs both.
@@ -118,7 +120,7 @@ impl Sessions {
             requeued: VecDeque::new(),
             reports: VecDeque::new(),
             pool: BufferPool::default(),
-            receive: vec![0; config.receive_buffer],
+            receive: vec![0; config.receive_buffer.min(Self::MAX_RECEIVE_BUFFER)],
             scratch: Scratch::new(),
             registry,
             notifier: Notifier::new(waker),
