@@ -1,6 +1,6 @@
 //! Whom a client connects to and how, as flags.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use loopwire::handshake::{ProxyUri, Uri, Version};
@@ -79,24 +79,24 @@ impl DialArgs {
         if let Some(proxy) = &self.proxy {
             builder = builder.proxy(proxy);
         }
-        if let Some(tls) = self.tls()? {
+        if let Some(tls) = trusted(self.ca.as_deref(), self.insecure)? {
             builder = builder.tls(tls);
         }
         Ok(builder)
     }
+}
 
-    /// Whom to trust, if not the platform.
-    fn tls(&self) -> Result<Option<TlsConnector>, Failure> {
-        let connector = match (&self.ca, self.insecure) {
-            (None, false) => return Ok(None),
-            (None, true) => TlsConnector::danger_accept_any_certificate(),
-            (Some(path), false) => TlsConnector::with_roots_file(path),
-            (Some(_), true) => {
-                return Err(Failure::new(Exit::Usage, "--insecure trusts anybody: leave it or --ca out"));
-            }
-        };
-        connector.map(Some).map_err(|error| Failure::new(Exit::Usage, error))
-    }
+/// Whom `--ca` and `--insecure` say to trust, if not the platform.
+pub(crate) fn trusted(ca: Option<&Path>, insecure: bool) -> Result<Option<TlsConnector>, Failure> {
+    let connector = match (ca, insecure) {
+        (None, false) => return Ok(None),
+        (None, true) => TlsConnector::danger_accept_any_certificate(),
+        (Some(path), false) => TlsConnector::with_roots_file(path),
+        (Some(_), true) => {
+            return Err(Failure::new(Exit::Usage, "--insecure trusts anybody: leave it or --ca out"));
+        }
+    };
+    connector.map(Some).map_err(|error| Failure::new(Exit::Usage, error))
 }
 
 /// What a client that could not be built, or had no connection, ends with.
@@ -124,9 +124,9 @@ fn proxy(text: &str) -> Result<String, String> {
 
 /// A field of the opening handshake.
 #[derive(Clone, Debug)]
-struct Field(String, String);
+pub(crate) struct Field(pub(crate) String, pub(crate) String);
 
-fn field(text: &str) -> Result<Field, String> {
+pub(crate) fn field(text: &str) -> Result<Field, String> {
     let (name, value) = text.split_once(':').ok_or("write a name, a colon and a value")?;
     Ok(Field(name.trim_end().to_owned(), value.trim().to_owned()))
 }

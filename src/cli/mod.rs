@@ -9,6 +9,7 @@
 )]
 
 mod autobahn;
+mod bench;
 mod chat;
 mod connect;
 mod demo;
@@ -34,16 +35,17 @@ use settings::{Settings, SettingsError};
 const AFTER_HELP: &str = "\
 Every flag is also an environment variable (--ping-interval: LOOPWIRE_PING_INTERVAL) and a key in the file that --config \
 names (ping-interval = \"25s\"; under [echo] for that command alone). A flag comes before the environment, that before \
-the file, that before the default. Sizes are bytes or have KiB, MiB, GiB; times are seconds or have ms, s, m, h.
+the file, that before the default. Sizes are bytes or have KiB, MiB, GiB; times are seconds or have us, ms, s, m, h.
 
 Exit codes:
   0  ended as asked: a server drained, a connection closed with 1000 or 1001
   1  something on this side failed, such as reading standard input; or a second signal cut a drain short
   2  a flag, variable, key or value is wrong; nothing was started
   3  the connection could not be made, or its handshake failed
-  4  the connection ended abnormally, or with another close code
+  4  the connection ended abnormally, or with another close code; a benchmark met wrong answers or lost connections
   5  the address cannot be listened on, such as a port in use
-  6  --timeout ran out";
+  6  --timeout ran out
+  7  a benchmark's threshold was missed";
 
 /// WebSocket from the bytes up. Without a command: the demo, at http://127.0.0.1:8080
 #[derive(Debug, Parser)]
@@ -83,6 +85,9 @@ enum Command {
     /// Open a connection: what is read is sent, what is received is printed
     #[command(after_help = format!("{}\n\n{AFTER_HELP}", connect::COMMANDS))]
     Connect(Box<connect::ConnectArgs>),
+    /// Put load on a WebSocket server, of any make, and measure it
+    #[command(subcommand, after_help = AFTER_HELP)]
+    Bench(bench::BenchCommand),
     /// Be tested by the Autobahn suite
     #[command(subcommand)]
     Autobahn(autobahn::AutobahnCommand),
@@ -118,6 +123,7 @@ pub(crate) fn main() -> ExitCode {
         Some(Command::Demo(args)) => demo::run(&args),
         Some(Command::Echo(args)) => echo::run(&args),
         Some(Command::Connect(args)) => connect::run(&args),
+        Some(Command::Bench(command)) => bench::run(&command),
         Some(Command::Autobahn(command)) => autobahn::run(command),
         None => unreachable!("the settings name a command"),
     };
@@ -140,6 +146,7 @@ pub(crate) enum Exit {
     Abnormal = 4,
     CannotListen = 5,
     TimedOut = 6,
+    Missed = 7,
 }
 
 impl From<Exit> for ExitCode {

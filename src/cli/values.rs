@@ -42,7 +42,7 @@ impl fmt::Display for Size {
     }
 }
 
-/// A time above zero: `20s`, `500ms`, `2m`, `1h`; a number alone is seconds.
+/// A time above zero: `20s`, `500ms`, `250us`, `2m`, `1h`; a number alone is seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span(pub(crate) Duration);
 
@@ -52,6 +52,7 @@ impl FromStr for Span {
     fn from_str(text: &str) -> Result<Self, String> {
         let (number, unit) = split_number(text);
         let scale = match unit {
+            "us" => 0.000_001,
             "ms" => 0.001,
             "" | "s" => 1.0,
             "m" => 60.0,
@@ -69,8 +70,10 @@ impl FromStr for Span {
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let millis = self.0.as_millis();
-        if !millis.is_multiple_of(1000) {
+        let (micros, millis) = (self.0.as_micros(), self.0.as_millis());
+        if !micros.is_multiple_of(1000) {
+            write!(f, "{micros}us")
+        } else if !millis.is_multiple_of(1000) {
             write!(f, "{millis}ms")
         } else if millis.is_multiple_of(3_600_000) {
             write!(f, "{}h", millis / 3_600_000)
@@ -162,6 +165,7 @@ mod tests {
             ("5", 5000, "5s"),
             ("0.25", 250, "250ms"),
             ("500ms", 500, "500ms"),
+            ("20000us", 20, "20ms"),
             ("90s", 90_000, "90s"),
             ("120s", 120_000, "2m"),
             ("1.5h", 5_400_000, "90m"),
@@ -171,6 +175,8 @@ mod tests {
             assert_eq!((span.0, span.to_string().as_str()), (Duration::from_millis(millis), printed), "{text}");
             assert_eq!(printed.parse(), Ok(span));
         }
+        assert_eq!("250us".parse(), Ok(Span(Duration::from_micros(250))));
+        assert_eq!(Span(Duration::from_micros(1500)).to_string(), "1500us");
         for text in ["", "0", "0ms", "-1s", "s", "1d", "1.2.3s", "99999999999999999999h"] {
             assert!(text.parse::<Span>().is_err(), "{text}");
         }

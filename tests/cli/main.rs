@@ -1,6 +1,7 @@
 //! The `loopwire` command as its users meet it: the real binary, real sockets, real signals.
 
 mod autobahn;
+mod bench;
 mod connect;
 mod peer;
 mod process;

@@ -98,6 +98,10 @@ impl Process {
         stdin.flush().unwrap();
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid
+    }
+
     pub(crate) fn end_output(&mut self) {
         let (_, nothing) = channel();
         self.stdout = nothing;

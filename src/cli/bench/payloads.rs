@@ -1,0 +1,185 @@
+//! What is sent and what must come back: a fixed set of messages in rotation, masked and encoded once beforehand.
+//!
+//! Frames lie one behind the other, so that any run of them is one slice: several messages in flight leave by one write,
+//! and a run of small replies is judged by one comparison.
+
+use std::ops::Range;
+
+use loopwire::deflate::{Compressor, DeflateConfig};
+use loopwire::wire::{FrameHeader, MaskingKey, MessageKind, apply_mask};
+
+/// Different messages at most, and at least.
+const MAX_DIFFERENT: usize = 64;
+const MIN_DIFFERENT: usize = 2;
+/// Bytes that the different messages have together, so that they stay in the processor's cache; two may be larger.
+const MAX_BYTES: usize = 256 << 10;
+/// Bytes that one run of messages has at most, unless it is a single one.
+const MAX_RUN: usize = 256 << 10;
+
+/// What the messages look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Content {
+    /// Letters and digits, as text.
+    Text,
+    /// Any bytes.
+    Binary,
+    /// Text that compresses as JSON does.
+    Json,
+}
+
+impl Content {
+    pub(super) fn kind(self) -> MessageKind {
+        match self {
+            Self::Text | Self::Json => MessageKind::Text,
+            Self::Binary => MessageKind::Binary,
+        }
+    }
+}
+
+/// The messages.
+#[derive(Debug)]
+pub(super) struct Payloads {
+    pub(super) kind: MessageKind,
+    /// The length of each, in bytes.
+    pub(super) size: usize,
+    plain: Vec<u8>,
+    different: usize,
+    /// Masked frames, as a client sends them. The first ones stand again behind the last, for runs across the end.
+    frames: Vec<u8>,
+    starts: Vec<usize>,
+    /// The same in frames as a server sends them, one to a message and uncompressed.
+    replies: Vec<u8>,
+    reply_len: usize,
+}
+
+impl Payloads {
+    /// Messages of `size` bytes, of which up to `run` are sent at once; compressed for a window of that many bits.
+    pub(super) fn new(content: Content, size: usize, run: usize, window_bits: Option<u8>) -> Self {
+        let different = (MAX_BYTES / size.max(1)).clamp(MIN_DIFFERENT, MAX_DIFFERENT);
+        let run = run.min(MAX_RUN / size.max(1)).max(1);
+        let kind = content.kind();
+        let mut random = Random(0x9E37_79B9_7F4A_7C15);
+        let mut plain = Vec::with_capacity(different * size);
+        for number in 0..different {
+            fill(content, number, size, &mut random, &mut plain);
+        }
+        let mut payloads = Self {
+            kind,
+            size,
+            plain,
+            different,
+            frames: Vec::new(),
+            starts: vec![0],
+            replies: Vec::new(),
+            reply_len: 0,
+        };
+        // Each compressed for itself, which any peer can inflate whatever was agreed about takeover.
+        let mut compressor = window_bits.map(|bits| Compressor::new(bits, false, &DeflateConfig::default()));
+        for index in 0..different + run - 1 {
+            payloads.push(index % different, compressor.as_mut());
+        }
+        payloads.reply_len = payloads.replies.len() / (different + run - 1);
+        payloads
+    }
+
+    fn push(&mut self, index: usize, compressor: Option<&mut Compressor>) {
+        let opcode = self.kind.opcode();
+        let plain = self.plain(index).to_vec();
+        FrameHeader::new(opcode, plain.len() as u64).encode(&mut self.replies);
+        self.replies.extend_from_slice(&plain);
+
+        let rsv1 = compressor.is_some();
+        let mut payload = Vec::new();
+        match compressor {
+            Some(compressor) => compressor.compress(&plain, true, &mut payload),
+            None => payload = plain,
+        }
+        frame(FrameHeader { rsv1, ..FrameHeader::new(opcode, 0) }, &payload, &mut self.frames);
+        self.starts.push(self.frames.len());
+    }
+
+    /// The message at `index`, as it is before compression and masking.
+    pub(super) fn plain(&self, index: usize) -> &[u8] {
+        &self.plain[index * self.size..][..self.size]
+    }
+
+    /// Where in [`frames`](Self::frames) up to `wanted` messages from `index` on lie, and how many they are.
+    pub(super) fn run(&self, index: usize, wanted: usize) -> (Range<usize>, usize) {
+        let count = wanted.min(self.starts.len() - 1 - index);
+        (self.starts[index]..self.starts[index + count], count)
+    }
+
+    /// What runs are parts of.
+    pub(super) fn frames(&self) -> &[u8] {
+        &self.frames
+    }
+
+    /// How many messages `bytes` answer, if they are exactly the replies to those from `index` on.
+    pub(super) fn answered_by(&self, index: usize, bytes: &[u8]) -> Option<usize> {
+        let expected = self.replies.get(index * self.reply_len..)?.get(..bytes.len())?;
+        (bytes.len().is_multiple_of(self.reply_len) && bytes == expected).then(|| bytes.len() / self.reply_len)
+    }
+
+    /// The message that `by` others follow from `index` on.
+    pub(super) fn after(&self, index: usize, by: usize) -> usize {
+        (index + by) % self.different
+    }
+}
+
+/// Appends a client's frame, masked with a key of its own.
+pub(super) fn frame(header: FrameHeader, payload: &[u8], out: &mut Vec<u8>) {
+    let mut key = [0; 4];
+    // Without randomness from the system, one key is as good as another to a server under test.
+    let _ = getrandom::fill(&mut key);
+    let masking_key = Some(MaskingKey(key));
+    FrameHeader { masking_key, payload_len: payload.len() as u64, ..header }.encode(out);
+    let start = out.len();
+    out.extend_from_slice(payload);
+    apply_mask(&mut out[start..], MaskingKey(key));
+}
+
+/// Appends the message of this number: the same in every run, and different from the others.
+fn fill(content: Content, number: usize, size: usize, random: &mut Random, out: &mut Vec<u8>) {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let end = out.len() + size;
+    match content {
+        Content::Text => out.extend((0..size).map(|_| ALPHABET[random.below(64)])),
+        Content::Binary => out.extend((0..size).map(|_| random.below(256) as u8)),
+        Content::Json => {
+            const EVENTS: [&str; 4] = ["trade", "quote", "order", "cancel"];
+            const SYMBOLS: [&str; 6] = ["AAPL", "MSFT", "NVDA", "AMZN", "GOOG", "TSLA"];
+            let mut opening = "[";
+            while out.len() < end {
+                let record = format!(
+                    "{opening}{{\"id\":{},\"event\":\"{}\",\"symbol\":\"{}\",\"price\":{}.{:02},\"quantity\":{},\"time\":\"2026-01-01T{:02}:{:02}:{:02}.{:03}Z\",\"batch\":{number}}}",
+                    100_000 + random.below(900_000),
+                    EVENTS[random.below(EVENTS.len())],
+                    SYMBOLS[random.below(SYMBOLS.len())],
+                    10 + random.below(990),
+                    random.below(100),
+                    1 + random.below(500),
+                    random.below(24),
+                    random.below(60),
+                    random.below(60),
+                    random.below(1000),
+                );
+                out.extend_from_slice(record.as_bytes());
+                opening = ",";
+            }
+            // Cut to the size: it only has to compress as JSON does.
+            out.truncate(end);
+        }
+    }
+}
+
+/// A generator of numbers that only have to look random (xorshift64).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 32) as usize % limit
+    }
+}

@@ -1,0 +1,171 @@
+//! Whom to measure: the server at a URL, or an own `loopwire echo`, started for the purpose and ended with it.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+use std::{env, io};
+
+use clap::Args;
+use loopwire::deflate::DeflateConfig;
+use loopwire::handshake::{ClientOptions, Uri};
+use loopwire::net::{TlsConnector, Transport};
+use mio::net::{TcpStream, UnixStream};
+
+use super::super::dial::{Field, field, trusted, url};
+use super::super::values::Span;
+use super::super::{Exit, Failure};
+use super::usage;
+
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Connecting")]
+pub(super) struct TargetArgs {
+    /// The server to measure: ws://host:port/path, wss://host/path or ws+unix:/path/to.sock:/path. Without it,
+    /// `loopwire echo` is started on a free port of this machine, measured, and ended
+    #[arg(value_parser = url)]
+    pub(super) url: Option<String>,
+
+    /// The server's process: its CPU time and memory are reported too (Linux)
+    #[arg(long, value_name = "PID")]
+    pub(super) pid: Option<u32>,
+
+    /// Send this field with every opening handshake, such as "Authorization: Bearer x". May be given several times
+    #[arg(long, value_name = "NAME: VALUE", value_parser = field)]
+    header: Vec<Field>,
+
+    /// Offer this subprotocol, the preferred one first. May be given several times
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    subprotocol: Vec<String>,
+
+    /// Name this origin, as a browser would
+    #[arg(long, value_name = "ORIGIN")]
+    origin: Option<String>,
+
+    /// Trust the certificates in this file (PEM) and no others, instead of the platform's
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+
+    /// Trust any certificate: for development, since anybody on the way can then read and answer
+    #[arg(long)]
+    insecure: bool,
+
+    /// How long each connection may take, up to the end of the opening handshake
+    #[arg(long, value_name = "TIME", default_value = "10s")]
+    connect_timeout: Span,
+}
+
+impl TargetArgs {
+    /// Finds the server, or starts one with these further flags.
+    pub(super) fn find(&self, flags: &[&str], deflate: bool) -> Result<Target, Failure> {
+        let own = match &self.url {
+            Some(_) => None,
+            None if self.pid.is_some() => {
+                return Err(Failure::new(Exit::Usage, "--pid is for the server at a URL: give that, or leave it out"));
+            }
+            None => Some(OwnServer::start(flags)?),
+        };
+        let url = own.as_ref().map_or_else(|| self.url.clone().unwrap_or_default(), |own| own.url.clone());
+        let mut target = self.at(&url, deflate)?;
+        target.pid = own.as_ref().map(|own| own.child.id()).or(self.pid);
+        if let Some(pid) = self.pid
+            && usage::cpu_seconds(pid).is_none()
+        {
+            let what = format!("cannot tell what process {pid} uses: it is not there, or this is not Linux");
+            return Err(Failure::new(Exit::Usage, what));
+        }
+        target.own = own;
+        Ok(target)
+    }
+
+    /// The server at this URL, which need not be the one that is measured.
+    pub(super) fn at(&self, url: &str, deflate: bool) -> Result<Target, Failure> {
+        let uri = Uri::parse(url).map_err(|error| Failure::new(Exit::Usage, error))?;
+        let addresses = if uri.socket_path().is_some() { Vec::new() } else { resolve(&uri)? };
+        let options = ClientOptions {
+            fields: self.header.iter().map(|Field(name, value)| (name.clone(), value.clone())).collect(),
+            protocols: self.subprotocol.clone(),
+            origin: self.origin.clone(),
+            deflate: deflate.then(DeflateConfig::default),
+            ..ClientOptions::default()
+        };
+        let tls = match trusted(self.ca.as_deref(), self.insecure)? {
+            None if uri.is_secure() => {
+                Some(TlsConnector::platform().map_err(|error| Failure::new(Exit::Usage, error))?)
+            }
+            tls => tls.filter(|_| uri.is_secure()),
+        };
+        let timeout = self.connect_timeout.0;
+        Ok(Target { url: url.to_owned(), uri, addresses, options, tls, timeout, pid: None, own: None })
+    }
+}
+
+/// A server, and how to open connections to it.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) url: String,
+    pub(super) uri: Uri,
+    /// Those that are left to try; the first is the one in use. None for a Unix socket.
+    pub(super) addresses: Vec<SocketAddr>,
+    pub(super) options: ClientOptions,
+    pub(super) tls: Option<TlsConnector>,
+    pub(super) timeout: Duration,
+    pub(super) pid: Option<u32>,
+    own: Option<OwnServer>,
+}
+
+impl Target {
+    /// A socket on its way to the server.
+    pub(super) fn dial(&self) -> io::Result<Transport> {
+        if let Some(path) = self.uri.socket_path() {
+            return UnixStream::connect(path).map(Transport::Unix);
+        }
+        let address = self.addresses.first().ok_or(io::ErrorKind::AddrNotAvailable)?;
+        TcpStream::connect(*address).map(Transport::Tcp)
+    }
+}
+
+fn resolve(uri: &Uri) -> Result<Vec<SocketAddr>, Failure> {
+    let unknown = |what: String| Failure::new(Exit::NotConnected, what);
+    let host = uri.host();
+    let found = (host, uri.port()).to_socket_addrs();
+    let addresses: Vec<_> =
+        found.map_err(|error| unknown(format!("cannot find the address of {host}: {error}")))?.collect();
+    if addresses.is_empty() { Err(unknown(format!("{host} has no address"))) } else { Ok(addresses) }
+}
+
+/// `loopwire echo` as a child process; it ends with this.
+#[derive(Debug)]
+struct OwnServer {
+    child: Child,
+    url: String,
+}
+
+impl OwnServer {
+    fn start(flags: &[&str]) -> Result<Self, Failure> {
+        let failed = |what: &dyn std::fmt::Display| {
+            Failure::new(Exit::Failed, format_args!("cannot start a server to measure: {what}"))
+        };
+        let program = env::current_exe().map_err(|error| failed(&error))?;
+        let mut command = Command::new(program);
+        command.args(["echo", "--listen", "127.0.0.1:0", "--log", "warn"]).args(flags);
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(|error| failed(&error))?;
+        let stdout = child.stdout.take();
+        let mut own = Self { child, url: String::new() };
+        let mut line = String::new();
+        if let Some(stdout) = stdout {
+            BufReader::new(stdout).read_line(&mut line).map_err(|error| failed(&error))?;
+        }
+        let url = line.trim_end().strip_prefix("listening on ");
+        url.ok_or_else(|| failed(&"it does not say where it listens"))?.clone_into(&mut own.url);
+        Ok(own)
+    }
+}
+
+impl Drop for OwnServer {
+    fn drop(&mut self) {
+        // It serves nobody else, so there is nothing to drain.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
