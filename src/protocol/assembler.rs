@@ -173,6 +173,9 @@ impl Assembler {
             self.inflate(part.payload, last, config.max_message, &mut message.bytes)?;
         } else {
             let most = if part.fin { message.declared } else { config.max_message as u64 };
+            if message.bytes.capacity() == 0 {
+                message.bytes = scratch.lend(message.declared);
+            }
             append(&mut message.bytes, part.payload, most);
         }
         if last {

@@ -35,7 +35,7 @@ impl<'i> Input<'i> {
 }
 
 /// How much memory a [`Scratch`] keeps from one message to the next, in bytes.
-const KEPT: usize = 1 << 20;
+const KEPT: usize = 4 << 20;
 
 /// Room for messages that do not stand whole in the input: those in several frames or reads, and compressed ones.
 ///
@@ -55,5 +55,12 @@ impl Scratch {
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
         self.bytes.shrink_to(KEPT);
+    }
+
+    /// Lends its memory to a message that is going to fill at least half of it: fresh memory costs the system more than
+    /// all the copying. It comes back with that message.
+    pub(super) fn lend(&mut self, declared: u64) -> Vec<u8> {
+        self.clear();
+        if declared >= self.bytes.capacity() as u64 / 2 { mem::take(&mut self.bytes) } else { Vec::new() }
     }
 }
