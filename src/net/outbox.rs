@@ -10,6 +10,10 @@ use crate::wire::SharedFrame;
 /// in the vectored write.
 const BY_REFERENCE: usize = 4096;
 
+/// A message of at least this many bytes is written from where it stands, at once: below, copying it is cheaper than a
+/// system call of its own.
+pub(crate) const AT_ONCE: usize = 8 * 1024;
+
 /// Slices in one vectored write at most; more than enough for what one turn gathers.
 const SLICES: usize = 64;
 
@@ -109,12 +113,18 @@ impl Outbox {
     /// # Errors
     /// The stream is broken.
     pub(crate) fn write_to(&mut self, stream: &mut Transport, pool: &mut BufferPool) -> io::Result<Flushed> {
-        // A socket that takes less than offered is full; layers above one may just cut their own way.
-        let short_means_full = matches!(stream, Transport::Tcp(_) | Transport::Unix(_));
+        let short_means_full = short_means_full(stream);
         while !self.is_empty() {
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let (count, offered) = self.gather(&mut slices);
-            match stream.write_vectored(&slices[..count]) {
+            let (written, offered) = match &self.queue {
+                // The common case, and the system's cheaper call.
+                None => (stream.write(&self.tail[self.sent..]), self.len()),
+                Some(_) => {
+                    let mut slices = [IoSlice::new(&[]); SLICES];
+                    let (count, offered) = self.gather(&mut slices);
+                    (stream.write_vectored(&slices[..count]), offered)
+                }
+            };
+            match written {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => {
                     self.consume(written, pool);
@@ -129,6 +139,37 @@ impl Outbox {
         }
         self.clear(pool);
         Ok(Flushed::Drained)
+    }
+
+    /// Queues `payload` behind all that was written before, having first offered both to the stream as they stand.
+    ///
+    /// # Errors
+    /// The stream is broken.
+    pub(crate) fn write_through(
+        &mut self,
+        payload: &[u8],
+        stream: &mut Transport,
+        pool: &mut BufferPool,
+    ) -> io::Result<Flushed> {
+        let waiting = self.len();
+        if self.queue.is_none() {
+            let slices = [IoSlice::new(&self.tail[self.sent..]), IoSlice::new(payload)];
+            match stream.write_vectored(&slices) {
+                Ok(written) if written == waiting + payload.len() => {
+                    self.clear(pool);
+                    return Ok(Flushed::Drained);
+                }
+                Ok(written) => {
+                    self.consume(written.min(waiting), pool);
+                    self.tail(pool).extend_from_slice(&payload[written.saturating_sub(waiting)..]);
+                    return if short_means_full(stream) { Ok(Flushed::Blocked) } else { self.write_to(stream, pool) };
+                }
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.tail(pool).extend_from_slice(payload);
+        self.write_to(stream, pool)
     }
 
     /// Fills `slices` with what waits, in order; how many, and of how many bytes together.
@@ -162,11 +203,20 @@ impl Outbox {
             self.queue = None;
         }
         // More may be appended for as long as the peer is slow: let go of what left, at a cost that stays linear.
-        if self.sent >= BY_REFERENCE && self.sent >= self.tail.len() / 2 {
+        if self.sent == self.tail.len() {
+            self.tail.clear();
+            self.sent = 0;
+        } else if self.sent >= BY_REFERENCE && self.sent >= self.tail.len() / 2 {
             self.tail.drain(..self.sent);
             self.sent = 0;
         }
     }
+}
+
+/// Whether taking less than was offered means that nothing more fits: so with a socket; layers above one may just cut
+/// their own way.
+fn short_means_full(stream: &Transport) -> bool {
+    matches!(stream, Transport::Tcp(_) | Transport::Unix(_))
 }
 
 /// Empty buffers that outboxes take and give back, so that an idle connection needs none and a busy one allocates none.

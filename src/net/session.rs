@@ -237,6 +237,21 @@ impl Session {
         Ok(flushed)
     }
 
+    /// Queues `payload` behind what is queued, having offered both to the stream as they stand if it may take them.
+    ///
+    /// # Errors
+    /// The stream is broken.
+    pub(crate) fn write_through(&mut self, payload: &[u8], pool: &mut BufferPool) -> io::Result<()> {
+        match &mut self.transport {
+            Some(transport) if !self.flags.blocked && !self.flags.write_broken => {
+                let flushed = self.outbox.write_through(payload, transport, pool)?;
+                self.flags.blocked = flushed == Flushed::Blocked;
+            }
+            _ => self.outbox.tail(pool).extend_from_slice(payload),
+        }
+        Ok(())
+    }
+
     /// Whether the stream may be closed: all was sent and both directions have ended, or ours never will.
     pub(crate) fn is_finished(&self) -> bool {
         match &self.phase {

@@ -15,7 +15,7 @@ use super::admission::{Admission, Refused};
 use super::dial::Dial;
 use super::drain::Drain;
 use super::mailbox::Notifier;
-use super::outbox::{BufferPool, Outbox};
+use super::outbox::{AT_ONCE, BufferPool, Outbox};
 use super::session::{Answer, Dialing, Head, Origin, Phase, Session};
 use super::slab::GenerationSlab;
 use super::timers::{TimerKey, Wheel, later};
@@ -136,8 +136,14 @@ impl Sessions {
     /// If the connection is not open, was closed for having too much waiting, or is in the middle of a streamed message.
     pub fn send<'m>(&mut self, id: ConnectionId, message: impl Into<Message<'m>>) -> Result<Sent, SendError> {
         let message = message.into();
-        self.write(id, message.payload().len(), |connection, outbox, pool, _| {
-            connection.send(message, outbox.tail(pool))
+        let len = message.payload().len();
+        self.write(id, len, |connection, outbox, pool, _| {
+            let out = outbox.tail(pool);
+            if len < AT_ONCE {
+                connection.send(message, out).map(|()| None)
+            } else {
+                connection.send_in_place(message, out)
+            }
         })
     }
 
@@ -150,7 +156,7 @@ impl Sessions {
             if let Some(frame) = connection.send_prepared(message, outbox.tail(pool))? {
                 outbox.push_shared(frame, pool);
             }
-            Ok(())
+            Ok(None)
         })
     }
 
@@ -166,7 +172,7 @@ impl Sessions {
         last: bool,
     ) -> Result<Sent, SendError> {
         self.write(id, piece.len(), |connection, outbox, pool, _| {
-            connection.send_piece(kind, piece, last, outbox.tail(pool))
+            connection.send_piece(kind, piece, last, outbox.tail(pool)).map(|()| None)
         })
     }
 
@@ -175,8 +181,9 @@ impl Sessions {
     /// # Errors
     /// As [`send`](Self::send), and a payload too long.
     pub fn ping(&mut self, id: ConnectionId, payload: &[u8]) -> Result<Sent, SendError> {
-        let sent = self
-            .write(id, payload.len(), |connection, outbox, pool, now| connection.ping(payload, outbox.tail(pool), now));
+        let sent = self.write(id, payload.len(), |connection, outbox, pool, now| {
+            connection.ping(payload, outbox.tail(pool), now).map(|()| None)
+        });
         self.rearm(id);
         sent
     }
@@ -186,7 +193,9 @@ impl Sessions {
     /// # Errors
     /// As [`ping`](Self::ping).
     pub fn pong(&mut self, id: ConnectionId, payload: &[u8]) -> Result<Sent, SendError> {
-        self.write(id, payload.len(), |connection, outbox, pool, _| connection.pong(payload, outbox.tail(pool)))
+        self.write(id, payload.len(), |connection, outbox, pool, _| {
+            connection.pong(payload, outbox.tail(pool)).map(|()| None)
+        })
     }
 
     /// Starts the closing handshake. Messages that are queued still leave; `closed` follows when the peer has answered or
@@ -410,12 +419,18 @@ impl Sessions {
         self.now
     }
 
-    /// Checks a connection's room, has `write` append to its outbox, and says how full that is now.
-    fn write(
+    /// Checks a connection's room, has `write` append to its outbox, and says how full that is now. A payload that `write`
+    /// gives back follows what it appended, from where it stands.
+    fn write<'m>(
         &mut self,
         id: ConnectionId,
         len: usize,
-        write: impl FnOnce(&mut Connection, &mut Outbox, &mut BufferPool, Instant) -> Result<(), protocol::SendError>,
+        write: impl FnOnce(
+            &mut Connection,
+            &mut Outbox,
+            &mut BufferPool,
+            Instant,
+        ) -> Result<Option<&'m [u8]>, protocol::SendError>,
     ) -> Result<Sent, SendError> {
         let session = self.slab.get_mut(id).ok_or(SendError::NotOpen)?;
         let Phase::Open(connection) = &mut session.phase else { return Err(SendError::NotOpen) };
@@ -437,9 +452,18 @@ impl Sessions {
         }
         protocol::log_as(id);
         let written = write(connection, &mut session.outbox, &mut self.pool, self.now);
+        if let Ok(Some(payload)) = written
+            && let Err(error) = session.write_through(payload, &mut self.pool)
+        {
+            self.write_failed(id, &error);
+            return Err(SendError::NotOpen);
+        }
         let is_full = session.outbox.len() >= self.config.high_water_mark;
         session.flags.wants_writable |= is_full;
-        self.mark_dirty(id);
+        if !session.outbox.is_empty() && !session.flags.dirty {
+            session.flags.dirty = true;
+            self.dirty.push(id);
+        }
         written?;
         Ok(if is_full { Sent::Backpressure } else { Sent::Written })
     }

@@ -326,6 +326,20 @@ impl Connection {
         self.encoder.message(message.kind(), message.payload(), &self.config, out)
     }
 
+    /// The same for a message that is worth writing from where it stands: appends the frame's header alone and gives the
+    /// payload back, for its caller to write behind `out`. One that must be masked, compressed or cut is appended whole.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub(crate) fn send_in_place<'m>(
+        &mut self,
+        message: Message<'m>,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<&'m [u8]>, SendError> {
+        self.check_open()?;
+        self.encoder.message_in_place(message.kind(), message.payload(), &self.config, out)
+    }
+
     /// Appends the next piece of a message that is sent as it comes into being; `last` ends it. Pings, pongs and a Close
     /// may go between the pieces, other messages not. The pieces of a text may be cut inside a character.
     ///

@@ -62,6 +62,25 @@ impl Encoder {
         Ok(())
     }
 
+    /// Appends the header of a message whose payload can follow as it is, or else all of it.
+    pub(super) fn message_in_place<'m>(
+        &mut self,
+        kind: MessageKind,
+        payload: &'m [u8],
+        config: &Config,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<&'m [u8]>, SendError> {
+        let is_as_it_is = self.role == Role::Server
+            && self.stream.is_none()
+            && payload.len() <= fragment_size(config)
+            && (self.compressor.is_none() || payload.len() < config.deflate.threshold);
+        if !is_as_it_is {
+            return self.message(kind, payload, config, out).map(|()| None);
+        }
+        self.header(kind.opcode(), false, true, payload.len()).encode(out);
+        Ok(Some(payload))
+    }
+
     /// Appends the next piece of a message.
     pub(super) fn piece(
         &mut self,
