@@ -129,6 +129,39 @@ fn an_ordinary_inflater_reads_what_we_compress_and_no_distance_leaves_the_window
 }
 
 #[test]
+fn short_and_long_messages_share_one_history() {
+    for (bits, takeover) in [(8, true), (11, true), (15, true), (15, false)] {
+        let mut random = Random(23);
+        let (mut ours, mut peer) = (compressor(bits, takeover), Inflate::new(false, 15));
+        let mut oracle = Oracle::new(bits, takeover);
+        // Several times around all positions that 16 bits can tell apart.
+        let mut total = 0;
+        while total < 300_000 {
+            let fields = 1 + (random.next() % 12) as usize;
+            let message = match random.next() % 30 {
+                0 => json(&mut random, 1000),
+                1 => random.bytes(5000),
+                2 => vec![b'x'; 40_000],
+                3..8 => random.bytes(2 + fields),
+                _ => json(&mut random, fields),
+            };
+            let mut payload = Vec::new();
+            let (first, second) = message.split_at(message.len() / 2);
+            if total % 3 == 0 {
+                ours.compress(first, false, &mut payload);
+                ours.compress(second, true, &mut payload);
+            } else {
+                ours.compress(&message, true, &mut payload);
+            }
+            assert!(payload.len() <= message.len() + 64, "{} bytes for {}", payload.len(), message.len());
+            assert!(inflate(&mut peer, &payload) == message, "bits {bits}, after {total} bytes");
+            assert!(oracle.message(&payload) == Ok(message.clone()), "bits {bits}, after {total} bytes");
+            total += message.len();
+        }
+    }
+}
+
+#[test]
 fn we_read_what_an_ordinary_deflater_compresses() {
     for bits in 9..=15 {
         for level in [0, 1, 6, 9] {
@@ -427,6 +460,18 @@ fn shared_and_own_messages_mix_in_one_stream() {
                     assert!(oracle.message(&payload) == Ok(message.clone()), "bits {bits}, turn {turn}");
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn a_shared_message_suits_the_smallest_window_whoever_asked_first() {
+    let repeated = Random(31).bytes(300).repeat(3);
+    for order in [[9, 8], [8, 9]] {
+        let prepared = PreparedMessage::new(&repeated);
+        for bits in order {
+            let frame = compressor(bits, true).compress_shared(&prepared);
+            assert!(Oracle::new(bits, true).message(payload_of(frame.as_ref())) == Ok(repeated.clone()), "{order:?}");
         }
     }
 }

@@ -1,8 +1,10 @@
-//! Deflating messages: one codec per window size shared by all connections of a thread, and a small history for each.
+//! Deflating messages: what is needed only while a message is compressed is shared by all connections of a thread, and
+//! each has a small history of its own.
 //!
-//! A deflate stream of its own would cost every connection 380 KB. Here a message is compressed by whatever codec the
-//! thread has, after the connection's last few kilobytes have been given to it as a dictionary. The peer's inflater,
-//! which keeps its whole window, cannot tell the difference: every distance still points into what it has seen.
+//! A deflate stream of its own would cost every connection 380 KB. Here a message is compressed with reference to the
+//! connection's last few kilobytes: a short one by [`Workshop`], others by whatever codec the thread has, after it was
+//! given the history as a dictionary. The peer's inflater, which keeps its whole window, cannot tell the difference:
+//! every distance still points into what it has seen.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -10,6 +12,7 @@ use std::fmt;
 use zlib_rs::{Deflate, DeflateFlush};
 
 use super::history::{History, Mark};
+use super::quick::{self, Index, Workshop};
 use super::{BLOCK_LEN, DeflateConfig, TAIL};
 use crate::wire::{PreparedMessage, SharedFrame};
 
@@ -18,6 +21,9 @@ use crate::wire::{PreparedMessage, SharedFrame};
 /// It never reaches back further than its window less 262 bytes, which is 250 here: so what it makes also suits a
 /// receiver with the smallest window of all, the 256 bytes of 8 bits.
 const MIN_CODEC_BITS: u8 = 9;
+
+/// The level at which short messages are compressed without a codec, and much faster.
+const QUICK_LEVEL: i32 = 1;
 
 /// The most history that any window can hold.
 const MAX_HISTORY: usize = 1 << 15;
@@ -29,6 +35,8 @@ pub struct Compressor {
     takeover: bool,
     /// Of this message too, while it is unfinished.
     history: History,
+    /// Of the history, so far as short messages were compressed.
+    index: Index,
 }
 
 impl Compressor {
@@ -36,7 +44,13 @@ impl Compressor {
     pub fn new(window_bits: u8, takeover: bool, config: &DeflateConfig) -> Self {
         let window_bits = window_bits.clamp(8, 15);
         let history = config.history.min(MAX_HISTORY).min(1 << window_bits);
-        Self { window_bits, level: config.level.clamp(0, 9), takeover, history: History::new(history) }
+        Self {
+            window_bits,
+            level: config.level.clamp(0, 9),
+            takeover,
+            history: History::new(history),
+            index: Index::new(),
+        }
     }
 
     /// Compresses the next piece of a message and appends to `out`; a whole message is one piece with `last`.
@@ -45,6 +59,10 @@ impl Compressor {
     /// once. And so no codec is held by a message that is unfinished: each piece refers to those before as a message
     /// does.
     pub fn compress(&mut self, piece: &[u8], last: bool, out: &mut Vec<u8>) {
+        if self.level == QUICK_LEVEL && piece.len() <= quick::MAX_PIECE && !piece.is_empty() {
+            self.compress_quickly(piece, last, out);
+            return;
+        }
         let mut codec = self.prepare_codec();
         let start = out.len();
         codec.deflate(piece, out);
@@ -65,6 +83,16 @@ impl Compressor {
         codec.give_back();
     }
 
+    fn compress_quickly(&mut self, piece: &[u8], last: bool, out: &mut Vec<u8>) {
+        let reach = self.reach();
+        let index = self.takeover.then_some(&mut self.index);
+        WORKSHOP.with_borrow_mut(|workshop| workshop.compress(&self.history, index, piece, reach, out));
+        if last {
+            out.truncate(out.len() - TAIL.len());
+        }
+        if self.takeover || !last { self.history.push(piece) } else { self.history.clear() }
+    }
+
     /// The frame of `message`, compressed without reference to anything before it: once, for all receivers whose
     /// window has this size.
     ///
@@ -73,13 +101,20 @@ impl Compressor {
         let bits = self.window_bits.max(MIN_CODEC_BITS);
         let frame = message.compressed_frame(bits, |payload| {
             let mut out = Vec::new();
-            Self { history: History::new(0), takeover: false, ..*self }.compress(payload, true, &mut out);
+            Self { history: History::new(0), index: Index::new(), takeover: false, ..*self }
+                .compress(payload, true, &mut out);
             out
         });
         if self.takeover {
             self.history.push(message.payload());
         }
         frame
+    }
+
+    /// The longest distance that short messages may use, in bytes. Receivers with 8 and with 9 bits are sent the same
+    /// shared frames, so that of the first holds for both.
+    fn reach(&self) -> usize {
+        if self.window_bits <= MIN_CODEC_BITS { 1 << 8 } else { 1 << self.window_bits }
     }
 
     /// A codec that knows this connection's history and nothing else.
@@ -119,6 +154,7 @@ struct Codec {
 }
 
 thread_local! {
+    static WORKSHOP: RefCell<Workshop> = RefCell::new(Workshop::new());
     /// The codecs, one of each kind that was asked for; the last used last.
     static POOL: RefCell<Vec<Codec>> = const { RefCell::new(Vec::new()) };
     /// What a codec writes into: output is copied once, and a message's buffer grows by what there is.

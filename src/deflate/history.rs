@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(super) struct History {
     bytes: VecDeque<u8>,
     limit: usize,
+    /// How many bytes were told in all.
+    end: u64,
     mark: Mark,
 }
 
@@ -29,12 +31,13 @@ impl History {
     pub(super) fn new(limit: usize) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let mark = Mark { history: NEXT.fetch_add(1, Ordering::Relaxed), version: 0 };
-        Self { bytes: VecDeque::new(), limit, mark }
+        Self { bytes: VecDeque::new(), limit, end: 0, mark }
     }
 
     /// Appends `bytes` and forgets the oldest beyond the limit.
     pub(super) fn push(&mut self, bytes: &[u8]) {
         self.mark.version += 1;
+        self.end += bytes.len() as u64;
         let bytes = &bytes[bytes.len().saturating_sub(self.limit)..];
         let len = self.bytes.len() + bytes.len();
         if len > self.limit {
@@ -52,6 +55,11 @@ impl History {
 
     pub(super) fn len(&self) -> usize {
         self.bytes.len()
+    }
+
+    /// The stream's position behind the last byte; forgotten bytes count.
+    pub(super) const fn end(&self) -> u64 {
+        self.end
     }
 
     /// The state that the last push led to.

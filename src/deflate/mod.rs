@@ -8,6 +8,7 @@ mod compress;
 mod decompress;
 mod history;
 mod params;
+mod quick;
 
 pub use compress::Compressor;
 pub use decompress::{Decompressor, InflateError};
