@@ -1,19 +1,27 @@
-//! `loopwire echo`: every message goes back to where it came from.
+//! `loopwire echo`: every message goes back to where it came from, or to all.
 
 use clap::Args;
-use loopwire::{Handler, Message, ServerBuilder, WebSocket};
+use loopwire::{Handler, Message, PreparedMessage, ServerBuilder, WebSocket};
 
 use super::serve::{self, ServeArgs};
 use super::{Exit, Failure};
 
 #[derive(Args, Debug)]
 pub(crate) struct EchoArgs {
+    /// Send every message to all connections instead, its sender's included
+    #[arg(long)]
+    broadcast: bool,
+
     #[command(flatten)]
     serve: ServeArgs,
 }
 
 pub(crate) fn run(args: &EchoArgs) -> Result<Exit, Failure> {
-    serve::run(&args.serve, "ws", ServerBuilder::forget_requests, || Echo, |_| {})
+    if args.broadcast {
+        serve::run(&args.serve, "ws", ServerBuilder::forget_requests, || Broadcast, |_| {})
+    } else {
+        serve::run(&args.serve, "ws", ServerBuilder::forget_requests, || Echo, |_| {})
+    }
 }
 
 /// Sends every message back. The client under test does the same.
@@ -23,5 +31,14 @@ impl Handler for Echo {
     fn on_message(&mut self, ws: &mut WebSocket<'_>, message: Message<'_>) {
         // A connection that is closing has nobody to hear it.
         let _ = ws.send(message);
+    }
+}
+
+/// Sends every message to everybody, encoded once.
+struct Broadcast;
+
+impl Handler for Broadcast {
+    fn on_message(&mut self, ws: &mut WebSocket<'_>, message: Message<'_>) {
+        ws.connections().broadcast(&PreparedMessage::new(message));
     }
 }

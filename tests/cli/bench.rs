@@ -1,9 +1,11 @@
 //! `loopwire bench`: what it measures, what it refuses, and what it ends with.
 
 use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use serde_json::Value;
+use tungstenite::protocol::Role;
 use tungstenite::{Message, WebSocket};
 
 use crate::peer::accept;
@@ -206,6 +208,118 @@ fn a_server_that_cannot_be_measured_is_told_in_one_sentence() {
         assert_eq!(ended.code, Some(2), "{arguments:?}: {ended:?}");
     }
     drop(listener);
+}
+
+#[test]
+fn a_fan_out_is_measured_by_its_deliveries() {
+    for (flags, corrected) in [
+        (&["--subscribers", "3"][..], false),
+        (&["--subscribers", "2", "--batch", "16", "-s", "5000", "--binary"], false),
+        (&["--subscribers", "2", "--batch", "2", "--rate", "1000"], true),
+    ] {
+        let report = measured(&[&["fanout"], flags].concat());
+        assert_eq!(report["mode"], "fanout");
+        assert_eq!(report["subscribers"], flags[1].parse::<u32>().unwrap());
+        assert_eq!((&report["errors"], &report["other_messages"]), (&Value::from(0), &Value::from(0)), "{report}");
+        assert_eq!(report["latency_us"]["corrected"], corrected);
+        assert!(number(&report, "/messages") >= 5.0);
+    }
+}
+
+#[test]
+fn a_fan_out_server_may_leave_out_the_sender_ask_for_a_subscription_and_greet() {
+    // Subscribers say so; whoever does not is a publisher, and hears nothing but the greeting.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}", listener.local_addr().unwrap());
+    let subscribers = Arc::new(Mutex::new(Vec::new()));
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let stream = stream.unwrap();
+            let mine = stream.try_clone().unwrap();
+            let subscribers = Arc::clone(&subscribers);
+            thread::spawn(move || {
+                let (mut socket, _) = accept(stream);
+                let _ = socket.send(Message::text("welcome"));
+                while let Ok(message) = socket.read() {
+                    if message.to_text().is_ok_and(|text| text == "subscribe me") {
+                        let _ = socket.send(Message::text("subscribed"));
+                        let stream = mine.try_clone().unwrap();
+                        subscribers.lock().unwrap().push(WebSocket::from_raw_socket(stream, Role::Server, None));
+                    } else if message.is_text() {
+                        while subscribers.lock().unwrap().len() < 2 {
+                            thread::yield_now();
+                        }
+                        for subscriber in subscribers.lock().unwrap().iter_mut() {
+                            let _ = subscriber.send(message.clone());
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let flags = ["fanout", &url, "--publish-url", &url, "--subscribe", "subscribe me", "--settle", "1ms"];
+    let report = measured(&[&flags[..], &["--subscribers", "2"]].concat());
+    assert_eq!((&report["errors"], &report["server"]), (&Value::from(0), &Value::Null));
+    assert!(number(&report, "/messages") >= 5.0);
+    assert!(number(&report, "/other_messages") >= 4.0, "{report}");
+}
+
+#[test]
+fn what_is_not_delivered_is_an_error_and_fails() {
+    let url = answering(|socket, _| {
+        let _ = socket.send(Message::text("something else"));
+    });
+    let flags = ["bench", "fanout", &url, "--subscribers", "2", "--duration", "50ms", "--warmup", "off"];
+    let ended = run(loopwire(&[&flags[..], &["--answer-timeout", "50ms"]].concat()), b"");
+    assert_eq!(ended.code, Some(4), "{ended:?}");
+    assert!(ended.stderr.contains("2 errors; the first: a message was not delivered"), "{}", ended.stderr);
+}
+
+#[test]
+fn idle_connections_are_counted_in_bytes_and_have_to_be_alive() {
+    let flags = ["bench", "idle", "-c", "40", "--hold", "1ms", "--json"];
+    let ended = run(loopwire(&flags), b"");
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let report: Value = serde_json::from_slice(&ended.stdout).unwrap();
+    assert_eq!((&report["mode"], &report["connections"]), (&Value::from("idle"), &Value::from(40)));
+    assert_eq!((&report["errors"], &report["latency_us"]), (&Value::from(0), &Value::Null));
+    if cfg!(target_os = "linux") {
+        assert!(number(&report, "/server/bytes_per_connection") >= 0.0);
+        let ended = run(loopwire(&[&flags[..], &["--deflate", "--max-bytes-per-connection", "1GiB"]].concat()), b"");
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+    }
+    // One that shakes hands and then does nothing more, not even answer a ping.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}", listener.local_addr().unwrap());
+    let server = thread::spawn(move || accept(listener.accept().unwrap().0));
+    let flags = ["bench", "idle", &url, "-c", "1", "--hold", "1ms", "--answer-timeout", "50ms"];
+    let ended = run(loopwire(&flags), b"");
+    assert_eq!(ended.code, Some(4), "{ended:?}");
+    assert!(ended.stderr.contains("a ping was not answered"), "{}", ended.stderr);
+    drop(server.join());
+    let ended = run(loopwire(&["bench", "idle", &url, "--max-bytes-per-connection", "1"]), b"");
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+}
+
+#[test]
+fn connections_are_opened_closed_and_opened_again() {
+    let report = measured(&["connect", "-c", "2"]);
+    assert_eq!((&report["mode"], &report["errors"]), (&Value::from("connect"), &Value::from(0)));
+    assert!(number(&report, "/messages") >= 5.0);
+    assert!(number(&report, "/latency_us/p50") > 0.0);
+    let (_server, url) = Process::server(&["echo", "--listen", "127.0.0.1:0", "--self-signed"]);
+    assert_eq!(measured(&["connect", &url, "-c", "2", "--insecure"])["tls"], true);
+}
+
+#[test]
+fn a_server_that_goes_away_ends_it() {
+    // It takes the first connection, and then none.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}", listener.local_addr().unwrap());
+    thread::spawn(move || drop(accept(listener.accept().unwrap().0)));
+    let ended = bench(&["connect", &url, "-c", "1"]);
+    assert_eq!(ended.code, Some(4), "{ended:?}");
+    assert!(ended.stderr.contains("5 errors; the first: cannot connect to"), "{}", ended.stderr);
 }
 
 #[test]

@@ -1,39 +1,28 @@
 //! `loopwire bench echo`: every message is sent back, and the next is sent when it is there, or when it is due.
 
 use std::fmt;
-use std::io;
-use std::time::{Duration, Instant};
+use std::ops::Range;
+use std::time::Instant;
 
 use clap::Args;
-use loopwire::wire::{CloseCode, Opcode};
-use mio::{Events, Poll};
+use mio::Poll;
 use serde::Serialize;
 
 use super::super::values::{Size, count};
 use super::super::{Exit, Failure, print};
+use super::drive::{Load, MeasureArgs, drive};
 use super::flight::{Flight, Pace};
-use super::link::{Link, Loss};
+use super::link::{Link, Loss, READ};
 use super::opening::Opened;
 use super::payloads::{Content, Payloads};
+use super::pool;
 use super::progress::Progress;
 use super::replies::{Judge, Replies};
-use super::report::{Report, float, grouped, time};
+use super::report::{Report, float, grouped};
 use super::schedule::Schedule;
-use super::stats::{Cpu, Stats, nanos};
+use super::stats::{Stats, nanos};
 use super::target::{Target, TargetArgs};
 use super::thresholds::{ThresholdArgs, verdict};
-use super::{MeasureArgs, interrupted, pool};
-
-/// How long answers may come in after the end, before they count as lost.
-const GRACE: Duration = Duration::from_secs(5);
-/// How long to wait for an event before looking at the clock.
-const TICK: Duration = Duration::from_millis(100);
-/// Events taken from the poll at once.
-const EVENTS: usize = 1024;
-/// The payload of a Close with code 1000.
-const CLOSE_NORMAL: [u8; 2] = CloseCode::NORMAL.0.to_be_bytes();
-/// Bytes read at once.
-const READ: usize = 128 << 10;
 
 #[derive(Args, Debug)]
 pub(crate) struct EchoArgs {
@@ -112,8 +101,8 @@ pub(super) fn run(args: &EchoArgs) -> Result<Exit, Failure> {
     let opened = pool::open(&mut target, load.connections, 0, &mut poll, &mut progress)?;
     let window_bits = if load.deflate { Some(window_bits(&target, &opened)?) } else { None };
     let mut bench = Echo::new(load, opened, window_bits)?;
-    let (seconds, cpu) = bench.measure(&mut poll, &mut progress, target.pid, load.rate, &args.measure)?;
-    bench.finish(&mut poll)?;
+    let used = drive(&mut bench, &args.measure.course(target.pid), &mut poll, &mut progress)?;
+    bench.close();
     progress.clear();
 
     let stats = &bench.stats;
@@ -129,11 +118,11 @@ pub(super) fn run(args: &EchoArgs) -> Result<Exit, Failure> {
         compressed_replies: stats.compressed,
         unsent: bench.unsent,
     };
-    let mut report = Report::new("echo", &target, shape, stats, seconds, cpu);
+    let mut report = Report::new("echo", &target, shape, stats, &used);
     if load.rate.is_some() {
         report = report.corrected();
     }
-    match print(&if args.measure.json { report.to_json() } else { report.to_string() }) {
+    match print(&if args.measure.output.json { report.to_json() } else { report.to_string() }) {
         Exit::Done => Ok(verdict(&args.thresholds.missed(&report), report.errors, stats.first_error.as_deref())),
         exit => Ok(exit),
     }
@@ -147,6 +136,7 @@ struct Echo {
     connections: Vec<Option<Connection>>,
     open: usize,
     stats: Stats,
+    rate: Option<u32>,
     pace: Pace,
     /// What all times count from.
     beginning: Instant,
@@ -193,6 +183,7 @@ impl Echo {
             open: connections.len(),
             connections,
             stats,
+            rate: load.rate,
             pace: Pace::Answered,
             beginning: Instant::now(),
             is_running: true,
@@ -201,91 +192,35 @@ impl Echo {
         })
     }
 
-    fn now(&self) -> u64 {
-        nanos(self.beginning.elapsed())
+    fn lost(&mut self, index: usize, loss: &Loss) {
+        self.connections[index] = None;
+        self.open -= 1;
+        self.stats.error(1, || loss.to_string());
     }
 
-    /// Runs for both times, and counts in the second of them. Gives how long that was, in seconds, and the CPU time used.
-    fn measure(
-        &mut self,
-        poll: &mut Poll,
-        progress: &mut Progress,
-        pid: Option<u32>,
-        rate: Option<u32>,
-        measure: &MeasureArgs,
-    ) -> Result<(f64, Cpu), Failure> {
-        let mut events = Events::with_capacity(EVENTS);
-        let from = measure.warmup.0.map_or(0, |warmup| nanos(warmup.0));
-        let until = from + nanos(measure.duration.0);
-        let enough = measure.messages.map_or(u64::MAX, u64::from);
-        if let Some(rate) = rate {
-            let schedule = Schedule::new(rate, self.connections.len(), 0);
-            self.pace = Pace::Due { schedule, window: from..until };
+    /// Counts what was not answered, and closes the connections.
+    fn close(&mut self) {
+        self.stats.error(self.under_way(), || "a message was not answered within --answer-timeout".to_owned());
+        for connection in self.connections.iter_mut().flatten() {
+            connection.link.close(&self.payloads);
         }
-        self.beginning = Instant::now();
+    }
+}
+
+impl Load for Echo {
+    fn begin(&mut self, beginning: Instant, window: Range<u64>) {
+        self.beginning = beginning;
+        if let Some(rate) = self.rate {
+            let schedule = Schedule::new(rate, self.connections.len(), 0);
+            self.pace = Pace::Due { schedule, window };
+        }
         for index in 0..self.connections.len() {
             // What came while others were being opened; no event will tell of it again.
             self.turn(index);
         }
-        let mut begun = None;
-        let mut shown = (0, 0);
-        loop {
-            let now = self.now();
-            match begun {
-                None if now >= from || self.open == 0 => {
-                    self.stats.reset();
-                    begun = Some((now, Cpu::now(pid)));
-                    shown.1 = 0;
-                }
-                Some((started, cpu)) if now >= until || self.stats.messages >= enough || self.open == 0 => {
-                    return Ok((float((now - started).max(1)) / 1e9, Cpu::now(pid).since(cpu)));
-                }
-                _ => {}
-            }
-            if interrupted() {
-                return Err(Failure::new(Exit::Failed, "interrupted before the measurement was over"));
-            }
-            progress.say(Instant::now(), || {
-                let phase = if begun.is_none() { "warming up" } else { "measuring" };
-                let rate = float(self.stats.messages - shown.1) * 1e9 / float((now - shown.0).max(1));
-                let p99 = time(float(self.stats.latency.value_at_quantile(0.99)) / 1e3);
-                shown = (now, self.stats.messages);
-                format!("{phase}, {:.0} s: {} messages per second, p99 {p99}", float(now) / 1e9, grouped(rate))
-            });
-            self.deal(now.min(until - 1));
-            let wait = self.wait(if begun.is_none() { from } else { until });
-            poll_for(poll, &mut events, wait)?;
-            for event in &events {
-                self.turn(event.token().0);
-            }
-        }
     }
 
-    /// Sends what is due by `now`.
-    fn deal(&mut self, now: u64) {
-        loop {
-            let Pace::Due { schedule, .. } = &mut self.pace else { return };
-            let Some(index) = schedule.deal(now) else { return };
-            let Some(connection) = &mut self.connections[index] else { continue };
-            connection.flight.deal();
-            connection.link.owe(connection.flight.send(&self.pace, now));
-            if let Err(loss) = connection.link.flush(&self.payloads) {
-                self.lost(index, &loss);
-            }
-        }
-    }
-
-    /// How long to wait for events. The poll counts in whole milliseconds, so what is due sooner is waited for awake:
-    /// sleeping too long would be measured as the server's latency.
-    fn wait(&self, until: u64) -> Duration {
-        let now = self.now();
-        let end = Duration::from_nanos(until.saturating_sub(now)).min(TICK);
-        let Pace::Due { schedule, .. } = &self.pace else { return end };
-        let millis = schedule.next_due().saturating_sub(now) / 1_000_000;
-        Duration::from_millis(millis.saturating_sub(1)).min(end)
-    }
-
-    /// One connection's turn: reads what has come, sends what that allows.
+    /// Reads what has come, and sends what that allows.
     fn turn(&mut self, index: usize) {
         let Some(Some(Connection { link, flight })) = self.connections.get_mut(index) else { return };
         let (stats, pace, payloads, is_running) = (&mut self.stats, &self.pace, &self.payloads, self.is_running);
@@ -302,9 +237,7 @@ impl Echo {
                 }
             });
             if is_running {
-                stats.messages += taken.messages as u64;
-                stats.compressed += taken.compressed as u64;
-                stats.bytes += bytes as u64;
+                stats.count(&taken, bytes);
             }
             stats.error(taken.wrong, || "an answer is not what was sent".to_owned());
             stats.error(unasked_for, unasked);
@@ -320,40 +253,45 @@ impl Echo {
         }
     }
 
-    fn lost(&mut self, index: usize, loss: &Loss) {
-        self.connections[index] = None;
-        self.open -= 1;
-        self.stats.error(1, || loss.to_string());
+    fn due(&mut self, now: u64) {
+        loop {
+            let Pace::Due { schedule, .. } = &mut self.pace else { return };
+            let Some(index) = schedule.deal(now) else { return };
+            let Some(connection) = &mut self.connections[index] else { continue };
+            connection.flight.deal();
+            connection.link.owe(connection.flight.send(&self.pace, now));
+            if let Err(loss) = connection.link.flush(&self.payloads) {
+                self.lost(index, &loss);
+            }
+        }
     }
 
-    /// Waits for the answers that are still under way, and closes the connections.
-    fn finish(&mut self, poll: &mut Poll) -> Result<(), Failure> {
+    fn next_due(&self) -> Option<u64> {
+        match &self.pace {
+            Pace::Answered => None,
+            Pace::Due { schedule, .. } => Some(schedule.next_due()),
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.open == 0
+    }
+
+    fn stop(&mut self, now: u64) {
         self.is_running = false;
-        let now = self.now();
         for connection in self.connections.iter_mut().flatten() {
             let stats = &mut self.stats;
             let unsent = connection.flight.give_up(&self.pace, now, |took, count| stats.took(took, count));
             self.unsent += unsent as u64;
         }
-        let mut events = Events::with_capacity(EVENTS);
-        let deadline = now + nanos(GRACE);
-        while self.in_flight() > 0 && self.now() < deadline && !interrupted() {
-            poll_for(poll, &mut events, TICK)?;
-            for event in &events {
-                self.turn(event.token().0);
-            }
-        }
-        self.stats.error(self.in_flight(), || format!("a message was not answered within {} s", GRACE.as_secs()));
-        for connection in self.connections.iter_mut().flatten() {
-            connection.link.push_control(Opcode::Close, &CLOSE_NORMAL);
-            // Whoever is gone by now need not be told.
-            let _ = connection.link.flush(&self.payloads);
-        }
-        Ok(())
     }
 
-    fn in_flight(&self) -> usize {
+    fn under_way(&self) -> usize {
         self.connections.iter().flatten().map(|connection| connection.flight.in_flight()).sum()
+    }
+
+    fn stats(&mut self) -> &mut Stats {
+        &mut self.stats
     }
 }
 
@@ -372,13 +310,6 @@ fn window_bits(target: &Target, opened: &[Opened]) -> Result<u8, Failure> {
 
 fn unasked() -> String {
     "a message answers nothing that was sent".to_owned()
-}
-
-fn poll_for(poll: &mut Poll, events: &mut Events, time: Duration) -> Result<(), Failure> {
-    match poll.poll(events, Some(time)) {
-        Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(Failure::new(Exit::Failed, error)),
-        _ => Ok(()),
-    }
 }
 
 impl fmt::Display for Shape {

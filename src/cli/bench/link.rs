@@ -4,11 +4,17 @@ use std::io::{self, Read as _, Write as _};
 use std::ops::Range;
 
 use loopwire::net::{Stream as _, Transport};
-use loopwire::wire::{FrameHeader, Opcode};
+use loopwire::wire::{CloseCode, FrameHeader, Opcode};
 
 use super::opening::is_for_later;
 use super::payloads::{Payloads, frame};
 use super::replies::{Fault, Replies, Taken};
+
+/// Bytes read at once: enough that large messages do not cost a call for every few KiB, and little enough to stay in the
+/// processor's cache.
+pub(super) const READ: usize = 128 << 10;
+/// The payload of a Close with code 1000.
+const CLOSE_NORMAL: [u8; 2] = CloseCode::NORMAL.0.to_be_bytes();
 
 /// One connection.
 #[derive(Debug)]
@@ -20,9 +26,9 @@ pub(super) struct Link {
     owed: usize,
     /// What is left of the run that a write has begun with.
     sending: Range<usize>,
-    /// Control frames, and how much of them has been written. They go between messages.
-    control: Vec<u8>,
-    control_written: usize,
+    /// Other frames, pongs above all, and how much of them has been written. They go between messages.
+    between: Vec<u8>,
+    between_written: usize,
 }
 
 /// Why a connection is of no use any more.
@@ -37,7 +43,7 @@ pub(super) enum Loss {
 impl Link {
     /// A connection that sends, and expects back, messages from `next` on.
     pub(super) fn new(transport: Transport, replies: Replies, next: usize) -> Self {
-        Self { transport, replies, next, owed: 0, sending: 0..0, control: Vec::new(), control_written: 0 }
+        Self { transport, replies, next, owed: 0, sending: 0..0, between: Vec::new(), between_written: 0 }
     }
 
     /// Reads all there is, through `buffer`, and gives `each` what every piece of it brought.
@@ -65,7 +71,7 @@ impl Link {
     pub(super) fn take(&mut self, piece: &[u8], payloads: &Payloads) -> Result<Taken, Loss> {
         let taken = self.replies.take(piece, payloads).map_err(Loss::Fault)?;
         if taken.ping {
-            frame(FrameHeader::new(Opcode::Pong, 0), self.replies.ping(), &mut self.control);
+            frame(FrameHeader::new(Opcode::Pong, 0), self.replies.ping(), &mut self.between);
         }
         Ok(taken)
     }
@@ -75,16 +81,22 @@ impl Link {
         self.owed += messages;
     }
 
-    /// Queues a control frame behind the messages that a write has begun with.
-    pub(super) fn push_control(&mut self, opcode: Opcode, payload: &[u8]) {
-        frame(FrameHeader::new(opcode, 0), payload, &mut self.control);
+    /// Queues another frame, behind the messages that a write has begun with.
+    pub(super) fn interject(&mut self, opcode: Opcode, payload: &[u8]) {
+        frame(FrameHeader::new(opcode, 0), payload, &mut self.between);
+    }
+
+    /// Says goodbye, as far as the socket lets it. Whoever is gone by now need not be told.
+    pub(super) fn close(&mut self, payloads: &Payloads) {
+        self.interject(Opcode::Close, &CLOSE_NORMAL);
+        let _ = self.flush(payloads);
     }
 
     /// Writes what is owed, as far as the socket takes it.
     pub(super) fn flush(&mut self, payloads: &Payloads) -> Result<(), Loss> {
         loop {
             if self.sending.is_empty() {
-                if !self.control.is_empty() && !self.flush_control()? {
+                if !self.between.is_empty() && !self.flush_between()? {
                     return Ok(());
                 }
                 if self.owed == 0 {
@@ -111,17 +123,17 @@ impl Link {
         Ok(())
     }
 
-    /// Whether all control frames are written.
-    fn flush_control(&mut self) -> Result<bool, Loss> {
-        let control = std::mem::take(&mut self.control);
-        while self.control_written < control.len() {
-            let Some(len) = self.write(&control[self.control_written..])? else {
-                self.control = control;
+    /// Whether all of them are written.
+    fn flush_between(&mut self) -> Result<bool, Loss> {
+        let between = std::mem::take(&mut self.between);
+        while self.between_written < between.len() {
+            let Some(len) = self.write(&between[self.between_written..])? else {
+                self.between = between;
                 return Ok(false);
             };
-            self.control_written += len;
+            self.between_written += len;
         }
-        self.control_written = 0;
+        self.between_written = 0;
         Ok(true)
     }
 

@@ -4,8 +4,12 @@
 //! and encoded beforehand ([`payloads`]), each connection is read and written once a turn ([`link`]), and replies are
 //! judged in place ([`replies`]).
 
+mod connect;
+mod drive;
 mod echo;
+mod fanout;
 mod flight;
+mod idle;
 mod link;
 mod opening;
 mod payloads;
@@ -23,10 +27,9 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use super::values::{OrOff, Span, count};
 use super::{AFTER_HELP, Exit, Failure};
 
 #[derive(Debug, Subcommand)]
@@ -34,27 +37,15 @@ pub(crate) enum BenchCommand {
     /// Send messages that the server sends back: messages per second, round-trip times
     #[command(after_help = AFTER_HELP)]
     Echo(Box<echo::EchoArgs>),
-}
-
-/// How long is measured, and how it is told.
-#[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Measuring")]
-struct MeasureArgs {
-    /// How long to measure
-    #[arg(long, value_name = "TIME", default_value = "10s")]
-    duration: Span,
-
-    /// How long to run before that
-    #[arg(long, value_name = "TIME", default_value = "2s")]
-    warmup: OrOff<Span>,
-
-    /// End after this many messages, if that comes before --duration is over
-    #[arg(long, value_name = "N", value_parser = count::<u32>)]
-    messages: Option<u32>,
-
-    /// Print one JSON object instead of a table
-    #[arg(long)]
-    json: bool,
+    /// Publish messages that the server sends to all subscribers: deliveries per second, time to each
+    #[command(after_help = AFTER_HELP)]
+    Fanout(Box<fanout::FanoutArgs>),
+    /// Keep connections open and do nothing: the server's memory for each, and CPU time
+    #[command(after_help = AFTER_HELP)]
+    Idle(Box<idle::IdleArgs>),
+    /// Open connections, close them, and open more: connections per second, time for each
+    #[command(after_help = AFTER_HELP)]
+    Connect(Box<connect::ConnectArgs>),
 }
 
 pub(crate) fn run(command: &BenchCommand) -> Result<Exit, Failure> {
@@ -65,6 +56,9 @@ pub(crate) fn run(command: &BenchCommand) -> Result<Exit, Failure> {
     }
     match command {
         BenchCommand::Echo(args) => echo::run(args),
+        BenchCommand::Fanout(args) => fanout::run(args),
+        BenchCommand::Idle(args) => idle::run(args),
+        BenchCommand::Connect(args) => connect::run(args),
     }
 }
 

@@ -68,7 +68,7 @@ pub(super) fn open(
         if under_way.values().any(|opening| now.duration_since(opening.since) > target.timeout) {
             return Err(failure(target, opened.len(), &OpenError::Timeout));
         }
-        progress.say(now, || format!("{} of {count} connections open", opened.len()));
+        progress.say(|| format!("{} of {count} connections open", opened.len()));
     }
     Ok(opened.into_values().collect())
 }

@@ -21,9 +21,9 @@ impl Progress {
     }
 
     /// Shows what `line` makes, if it is time.
-    pub(super) fn say(&mut self, now: Instant, line: impl FnOnce() -> String) {
-        if self.is_shown && now >= self.next {
-            self.next = now + EVERY;
+    pub(super) fn say(&mut self, line: impl FnOnce() -> String) {
+        if self.is_shown && Instant::now() >= self.next {
+            self.next = Instant::now() + EVERY;
             self.written = true;
             // Back to the line's start, and clear it: what stood there may have been longer.
             let _ = write!(io::stderr().lock(), "\r\x1b[K{}", line());

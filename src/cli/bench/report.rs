@@ -5,9 +5,9 @@ use std::fmt::{self, Write as _};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use super::stats::{Cpu, Stats};
+use super::drive::Used;
+use super::stats::Stats;
 use super::target::Target;
-use super::usage;
 
 /// The result of one measurement. Field names are those of the JSON.
 #[derive(Debug, Serialize)]
@@ -23,7 +23,8 @@ pub(super) struct Report<S> {
     pub(super) bytes_received: u64,
     pub(super) server: Option<Server>,
     pub(super) client: Client,
-    pub(super) latency_us: Latency,
+    /// Nothing where nothing was measured.
+    pub(super) latency_us: Option<Latency>,
     pub(super) errors: u64,
 }
 
@@ -62,10 +63,13 @@ pub(super) struct Latency {
 }
 
 impl<S> Report<S> {
-    /// What `stats` counted in so many seconds, for which `cpu` was used.
-    pub(super) fn new(mode: &'static str, target: &Target, shape: S, stats: &Stats, seconds: f64, cpu: Cpu) -> Self {
+    /// What `stats` counted, and what was used for it.
+    pub(super) fn new(mode: &'static str, target: &Target, shape: S, stats: &Stats, used: &Used) -> Self {
+        let Used { seconds, cpu, rss } = *used;
         let messages = stats.messages;
-        let per_cpu = |used: Option<f64>| used.filter(|used| *used > 0.0).map(|used| rounded(float(messages) / used));
+        let per_cpu = |used: Option<f64>| {
+            used.filter(|used| *used > 0.0 && messages > 0).map(|used| rounded(float(messages) / used))
+        };
         Self {
             mode,
             url: target.url.clone(),
@@ -78,19 +82,32 @@ impl<S> Report<S> {
                 pid,
                 cpu_seconds: cpu.server.map(rounded),
                 messages_per_cpu_second: per_cpu(cpu.server),
-                rss_bytes: usage::resident_bytes(pid),
+                rss_bytes: rss,
                 bytes_per_connection: None,
             }),
             client: Client { cpu_seconds: cpu.client.map(rounded), messages_per_cpu_second: per_cpu(cpu.client) },
-            latency_us: Latency::of(&stats.latency, false),
+            latency_us: (!stats.latency.is_empty()).then(|| Latency::of(&stats.latency)),
             errors: stats.errors,
         }
     }
 
     /// The latencies count from when messages were due.
     pub(super) fn corrected(mut self) -> Self {
-        self.latency_us.corrected = true;
+        if let Some(latency) = &mut self.latency_us {
+            latency.corrected = true;
+        }
         self
+    }
+}
+
+impl<S> Report<S> {
+    /// What the messages of this mode are.
+    fn counts(&self) -> &'static str {
+        match self.mode {
+            "fanout" => "delivered",
+            "connect" => "opened",
+            _ => "messages",
+        }
     }
 }
 
@@ -103,10 +120,10 @@ impl<S: Serialize> Report<S> {
 }
 
 impl Latency {
-    fn of(nanos: &Histogram<u64>, corrected: bool) -> Self {
+    fn of(nanos: &Histogram<u64>) -> Self {
         let at = |quantile: f64| micros(nanos.value_at_quantile(quantile));
         Self {
-            min: micros(if nanos.is_empty() { 0 } else { nanos.min() }),
+            min: micros(nanos.min()),
             mean: rounded(nanos.mean() / 1e3),
             p50: at(0.5),
             p90: at(0.9),
@@ -114,7 +131,7 @@ impl Latency {
             p999: at(0.999),
             p9999: at(0.9999),
             max: micros(nanos.max()),
-            corrected,
+            corrected: false,
         }
     }
 }
@@ -122,8 +139,12 @@ impl Latency {
 impl<S: fmt::Display> fmt::Display for Report<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} of {}: {}", self.mode, self.url, self.shape)?;
-        let (count, rate) = (grouped(float(self.messages)), grouped(self.messages_per_second));
-        writeln!(f, "messages  {count} in {:.2} s: {rate} per second", self.seconds)?;
+        if self.mode == "idle" {
+            writeln!(f, "held      for {:.2} s", self.seconds)?;
+        } else {
+            let (count, rate) = (grouped(float(self.messages)), grouped(self.messages_per_second));
+            writeln!(f, "{:<9} {count} in {:.2} s: {rate} per second", self.counts(), self.seconds)?;
+        }
         if let Some(server) = &self.server {
             f.write_str("server    ")?;
             match server.cpu_seconds {
@@ -131,15 +152,20 @@ impl<S: fmt::Display> fmt::Display for Report<S> {
                 None => writeln!(f, "its CPU time is unknown: only Linux tells")?,
             }
             if let Some(bytes) = server.rss_bytes {
-                writeln!(f, "          {} KiB of memory", grouped(float(bytes >> 10)))?;
+                write!(f, "          {} KiB of memory", grouped(float(bytes >> 10)))?;
+                match server.bytes_per_connection {
+                    Some(each) => writeln!(f, ": {} bytes for each connection", grouped(each))?,
+                    None => writeln!(f)?,
+                }
             }
         }
         if let Some(used) = self.client.cpu_seconds {
             writeln!(f, "client    {}", cpu(used, self.seconds, self.client.messages_per_cpu_second))?;
         }
-        let latency = &self.latency_us;
-        let from = if latency.corrected { " (from when they were due)" } else { "" };
-        writeln!(f, "latency   {latency}{from}")?;
+        if let Some(latency) = &self.latency_us {
+            let from = if latency.corrected { " (from when they were due)" } else { "" };
+            writeln!(f, "latency   {latency}{from}")?;
+        }
         if self.errors > 0 {
             writeln!(f, "errors    {}", grouped(float(self.errors)))?;
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use super::super::{Exit, Failure};
+use super::replies::Taken;
 use super::usage;
 
 /// Latencies up to an hour, in nanoseconds, to three digits.
@@ -35,6 +36,13 @@ impl Stats {
     pub(super) fn reset(&mut self) {
         self.latency.reset();
         (self.messages, self.bytes, self.compressed) = (0, 0, 0);
+    }
+
+    /// Counts what a piece of input brought.
+    pub(super) fn count(&mut self, taken: &Taken, bytes: usize) {
+        self.messages += taken.messages as u64;
+        self.compressed += taken.compressed as u64;
+        self.bytes += bytes as u64;
     }
 
     /// So many messages took this long, in nanoseconds.

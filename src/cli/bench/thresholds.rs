@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::super::values::{Span, count};
 use super::super::{Exit, Failure, terminal};
-use super::report::{Report, float, grouped, time};
+use super::report::{Latency, Report, float, grouped, time};
 use super::target::TargetArgs;
 
 #[derive(Args, Clone, Debug)]
@@ -61,18 +61,19 @@ impl ThresholdArgs {
                 missed.push(format!("--{flag} {least}: {} {what}", grouped(value)));
             }
         }
-        let latency = &report.latency_us;
+        let at = |quantile: fn(&Latency) -> f64| report.latency_us.as_ref().map(quantile);
         for (flag, most, value) in [
-            ("max-p50", self.max_p50, latency.p50),
-            ("max-p90", self.max_p90, latency.p90),
-            ("max-p99", self.max_p99, latency.p99),
-            ("max-p999", self.max_p999, latency.p999),
+            ("max-p50", self.max_p50, at(|latency| latency.p50)),
+            ("max-p90", self.max_p90, at(|latency| latency.p90)),
+            ("max-p99", self.max_p99, at(|latency| latency.p99)),
+            ("max-p999", self.max_p999, at(|latency| latency.p999)),
         ] {
-            // Without a single message nothing was fast enough.
-            if let Some(most) = most
-                && (value > float(most.0.as_micros() as u64) || report.messages == 0)
-            {
-                missed.push(format!("--{flag} {most}: {}", time(value)));
+            match (most, value) {
+                (Some(most), Some(value)) if value > float(most.0.as_micros() as u64) => {
+                    missed.push(format!("--{flag} {most}: {}", time(value)));
+                }
+                (Some(most), None) => missed.push(format!("--{flag} {most}: there was no answer")),
+                _ => {}
             }
         }
         missed
