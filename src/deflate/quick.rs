@@ -141,24 +141,39 @@ impl Search<'_> {
     fn encode(&mut self, start: usize, block: &mut [u8]) -> usize {
         let mut bits = BitWriter::begin(block);
         let mut at = start;
+        // Found at the byte before, and not taken yet: a longer one may begin here.
+        let mut held: Option<Match> = None;
         while at + MIN_MATCH <= self.window.len() {
-            let Some(mut repeated) = self.find(at) else {
-                bits.literal(self.window[at]);
-                at += 1;
+            let found = self.find(at);
+            if let Some(repeated) = held.take_if(|held| found.is_none_or(|found| found.len <= held.len)) {
+                bits.repetition(repeated);
+                at += repeated.len - 1;
+                self.learn_end(at);
                 continue;
-            };
-            if repeated.len < GOOD_MATCH
-                && let Some(next) = self.find(at + 1)
-                && next.len > repeated.len
-            {
-                bits.literal(self.window[at]);
-                at += 1;
-                repeated = next;
             }
+            if held.is_some() {
+                bits.literal(self.window[at - 1]);
+            }
+            match found {
+                Some(repeated) if repeated.len >= GOOD_MATCH => {
+                    held = None;
+                    bits.repetition(repeated);
+                    at += repeated.len;
+                    self.learn_end(at);
+                }
+                Some(_) => {
+                    held = found;
+                    at += 1;
+                }
+                None => {
+                    bits.literal(self.window[at]);
+                    at += 1;
+                }
+            }
+        }
+        if let Some(repeated) = held {
             bits.repetition(repeated);
-            at += repeated.len;
-            // What begins within a repetition is mostly known from where it was first. Its end is where the new begins.
-            self.learn(at - 2, at);
+            at += repeated.len - 1;
         }
         for &byte in &self.window[at..] {
             bits.literal(byte);
@@ -180,6 +195,15 @@ impl Search<'_> {
         let (old, new) = (&self.window[at - distance + MIN_MATCH..], &self.window[at + MIN_MATCH..]);
         let most = new.len().min(MAX_MATCH - MIN_MATCH);
         Some(Match { len: MIN_MATCH + common_prefix(&old[..most], &new[..most]), distance })
+    }
+
+    /// Remembers the end of a repetition, up to `at`, where something new begins. What begins within one is mostly known
+    /// from where it was first.
+    #[inline]
+    fn learn_end(&mut self, at: usize) {
+        if let Some(next) = four(self.window, at - 2) {
+            self.slots[hash(next)] = self.base.wrapping_add((at - 2) as u16);
+        }
     }
 
     /// Remembers what begins from `from` up to `to`.
@@ -223,7 +247,7 @@ fn common_prefix(a: &[u8], b: &[u8]) -> usize {
 struct BitWriter<'a> {
     block: &'a mut [u8],
     len: usize,
-    /// What is not in the block yet, always less than 32 bits.
+    /// What does not fill a byte yet. Its bits are in the block too.
     held: u64,
     count: u32,
 }
@@ -250,19 +274,16 @@ impl<'a> BitWriter<'a> {
     fn write(&mut self, code: Code) {
         self.held |= u64::from(code.bits) << self.count;
         self.count += code.count;
-        if self.count >= 32 {
-            self.block[self.len..self.len + 4].copy_from_slice(&(self.held as u32).to_le_bytes());
-            self.len += 4;
-            self.held >>= 32;
-            self.count -= 32;
-        }
+        self.block[self.len..self.len + 8].copy_from_slice(&self.held.to_le_bytes());
+        self.len += (self.count / 8) as usize;
+        self.held >>= self.count & !7;
+        self.count &= 7;
     }
 
     /// The end of the block, and a stored one's beginning: zeros all, to the end of a byte.
     fn finish(mut self) -> usize {
         self.write(Code { bits: 0, count: 7 + 3 });
-        self.block[self.len..self.len + 4].copy_from_slice(&(self.held as u32).to_le_bytes());
-        self.len + self.count.div_ceil(8) as usize
+        self.len + usize::from(self.count > 0)
     }
 }
 
