@@ -96,9 +96,9 @@ pub(crate) struct DeflateArgs {
     #[arg(long, value_name = "8-15", value_parser = clap::value_parser!(u8).range(8..=15), default_value_t = DeflateConfig::default().server_max_window_bits)]
     server_max_window_bits: u8,
 
-    /// The client's largest window, in bits
-    #[arg(long, value_name = "8-15", value_parser = clap::value_parser!(u8).range(8..=15), default_value_t = DeflateConfig::default().client_max_window_bits)]
-    client_max_window_bits: u8,
+    /// The client's largest window, in bits; unless given, a server asks for 11 and a client uses what it is allowed
+    #[arg(long, value_name = "8-15", value_parser = clap::value_parser!(u8).range(8..=15))]
+    client_max_window_bits: Option<u8>,
 }
 
 impl DeflateArgs {
@@ -308,9 +308,9 @@ mod tests {
             ("close-timeout", "18", "close_timeout: 18s"),
             ("deflate-level", "9", "level: 9"),
             ("deflate-threshold", "19", "threshold: 19"),
-            ("deflate-history", "20", "history: 20"),
+            ("deflate-history", "77", "history: 77"),
             ("server-max-window-bits", "10", "server_max_window_bits: 10"),
-            ("client-max-window-bits", "11", "client_max_window_bits: 11"),
+            ("client-max-window-bits", "11", "client_max_window_bits: Some(11)"),
             ("max-connections", "21", "max_connections: 21"),
             ("max-per-address", "22", "max_per_address: Some(22)"),
             ("max-half-open", "23", "max_half_open: 23"),

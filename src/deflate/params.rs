@@ -11,6 +11,9 @@ const WINDOW_BITS: RangeInclusive<u8> = 8..=15;
 /// The window when nobody asks for a smaller one.
 const DEFAULT_BITS: u8 = *WINDOW_BITS.end();
 
+/// The client's window that a server asks for unless told otherwise: 2 KiB.
+const ASKED_BITS: u8 = 11;
+
 const SERVER_NO_CONTEXT_TAKEOVER: &str = "server_no_context_takeover";
 const CLIENT_NO_CONTEXT_TAKEOVER: &str = "client_no_context_takeover";
 const SERVER_MAX_WINDOW_BITS: &str = "server_max_window_bits";
@@ -38,11 +41,13 @@ pub struct DeflateConfig {
     pub client_no_context_takeover: bool,
     /// The largest window that a server may compress with, 8–15 bits. Default 15.
     pub server_max_window_bits: u8,
-    /// The largest window that a client may compress with, 8–15 bits. Default 15. A server can only ask it of a client
-    /// that offers to comply; others use 15.
-    pub client_max_window_bits: u8,
+    /// The largest window that a client may compress with, 8–15 bits. Default: a client uses 15 if the server lets it,
+    /// and a server asks for 11, because it keeps of every client what fits into that client's window: 2 KiB instead
+    /// of 32, for messages about a tenth longer. A server can only ask it of a client that offers to
+    /// comply, as browsers do; others use 15.
+    pub client_max_window_bits: Option<u8>,
     /// How many bytes of earlier messages each connection keeps for its compressor, at most 32768 (and the window).
-    /// Default 4096. More finds more repetitions, and costs that much memory. At levels other than 1, and for messages
+    /// Default 2048, and as much again to find things in it. More finds more repetitions, and costs that much memory. At levels other than 1, and for messages
     /// over 8 KiB, it also costs time wherever many connections take turns: about a microsecond per KiB and message.
     pub history: usize,
 }
@@ -55,8 +60,8 @@ impl Default for DeflateConfig {
             server_no_context_takeover: false,
             client_no_context_takeover: false,
             server_max_window_bits: DEFAULT_BITS,
-            client_max_window_bits: DEFAULT_BITS,
-            history: 4096,
+            client_max_window_bits: None,
+            history: 2048,
         }
     }
 }
@@ -100,7 +105,7 @@ impl DeflateConfig {
     /// Sets [`client_max_window_bits`](Self::client_max_window_bits), clamped to 8–15.
     #[must_use]
     pub fn client_max_window_bits(mut self, bits: u8) -> Self {
-        self.client_max_window_bits = clamp_bits(bits);
+        self.client_max_window_bits = Some(clamp_bits(bits));
         self
     }
 
@@ -118,7 +123,7 @@ impl DeflateConfig {
             server_no_context_takeover: self.server_no_context_takeover,
             client_no_context_takeover: self.client_no_context_takeover,
             server_max_window_bits: (server_bits < DEFAULT_BITS).then_some(server_bits),
-            client_max_window_bits: Some(clamp_bits(self.client_max_window_bits)),
+            client_max_window_bits: Some(clamp_bits(self.client_max_window_bits.unwrap_or(DEFAULT_BITS))),
         }]
     }
 
@@ -129,6 +134,7 @@ impl DeflateConfig {
     pub fn answer(&self, offers: &[DeflateOffer]) -> Option<DeflateParams> {
         let offer = offers.first()?;
         let server_bits = narrower(self.server_max_window_bits, offer.server_max_window_bits);
+        let client_bits = self.client_max_window_bits.unwrap_or(ASKED_BITS);
         Some(DeflateParams {
             server_no_context_takeover: self.server_no_context_takeover || offer.server_no_context_takeover,
             client_no_context_takeover: self.client_no_context_takeover || offer.client_no_context_takeover,
@@ -136,7 +142,7 @@ impl DeflateConfig {
             // Only a client that offered it understands the parameter in the answer [RFC 7692 §7.1.2.2].
             client_max_window_bits: offer
                 .client_max_window_bits
-                .map_or(DEFAULT_BITS, |bits| narrower(self.client_max_window_bits, Some(bits))),
+                .map_or(DEFAULT_BITS, |bits| narrower(client_bits, Some(bits))),
             names_server_window: offer.server_max_window_bits.is_some() || server_bits < DEFAULT_BITS,
         })
     }

@@ -96,7 +96,7 @@ fn a_server_answers_an_offer_with_the_narrower_of_both_wishes() {
         ),
         (
             "permessage-deflate; client_max_window_bits",
-            "permessage-deflate",
+            "permessage-deflate; client_max_window_bits=11",
             "permessage-deflate; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=11; \
              client_max_window_bits=10",
         ),
