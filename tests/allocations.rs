@@ -164,7 +164,7 @@ fn sending_allocates_nothing_but_room_in_the_output() {
 
 #[test]
 fn an_idle_connection_owns_no_buffer_and_is_small() {
-    assert!(size_of::<Connection>() <= 256, "{} bytes", size_of::<Connection>());
+    assert!(size_of::<Connection>() <= 104, "{} bytes", size_of::<Connection>());
     let mut bench = Bench::new(Role::Server, &Config::default(), None);
     let mut bytes = [
         masked(0x01, b"in two "),

@@ -54,26 +54,14 @@ pub enum Teardown {
 /// An idle one owns nothing but itself: what is in flight, and what is rare, lives behind pointers.
 #[derive(Debug)]
 pub struct Connection {
-    role: Role,
     config: Arc<Config>,
-    deflate: Option<DeflateParams>,
     decoder: Decoder,
     assembler: Assembler,
-    /// The payload of a control frame that has only partly arrived.
-    control: Option<Box<SplitControl>>,
-    control_rate: ControlRate,
-    /// Since when a frame or a message is unfinished.
-    unfinished_since: Option<Instant>,
-    keepalive: Keepalive,
     encoder: Encoder,
+    keepalive: Keepalive,
+    control_rate: ControlRate,
     /// `None` while the connection is open.
     closing: Option<Box<Closing>>,
-}
-
-#[derive(Debug)]
-struct SplitControl {
-    payload: [u8; MAX_CONTROL_LEN],
-    len: usize,
 }
 
 /// A control frame's payload is at most this long [RFC 6455 §5.5].
@@ -91,16 +79,12 @@ impl Connection {
     pub fn new(role: Role, config: Arc<Config>, deflate: Option<DeflateParams>, now: Instant) -> Self {
         let (compressor, decompressor) = deflate.map(|agreed| codecs(role, agreed, &config)).unzip();
         Self {
-            role,
             config,
-            deflate,
-            decoder: Decoder::new(role, deflate.is_some()),
+            decoder: Decoder::new(role, deflate),
             assembler: Assembler::new(decompressor),
-            control: None,
-            control_rate: ControlRate::new(now),
-            unfinished_since: None,
-            keepalive: Keepalive::new(now),
             encoder: Encoder::new(role, compressor),
+            keepalive: Keepalive::new(now),
+            control_rate: ControlRate::full(),
             closing: None,
         }
     }
@@ -120,6 +104,9 @@ impl Connection {
     ) -> Option<Event<'e>> {
         if input.is_empty() {
             return None;
+        }
+        if !self.control_rate.is_full() {
+            self.control_rate.fill(self.keepalive.silence(now));
         }
         self.keepalive.heard(now);
         let event = match self.whole_message(input) {
@@ -156,32 +143,23 @@ impl Connection {
             found = if self.decoder.is_in_frame() {
                 self.rest_of_frame(input, scratch)?
             } else {
-                self.frame(input, scratch, now)?
+                self.frame(input, scratch)?
             };
         }
-        if !self.decoder.is_unfinished() {
-            self.unfinished_since = None;
-        } else if self.unfinished_since.is_none() {
-            self.unfinished_since = Some(now);
-        }
+        self.decoder.settle(now);
         Ok(found)
     }
 
     /// Takes the next frame, or as much of it as there is.
-    fn frame<'i>(
-        &mut self,
-        input: &mut Input<'i>,
-        scratch: &mut Scratch,
-        now: Instant,
-    ) -> Result<Option<Found<'i>>, ProtocolError> {
+    fn frame<'i>(&mut self, input: &mut Input<'i>, scratch: &mut Scratch) -> Result<Option<Found<'i>>, ProtocolError> {
         let Some(header) = self.decoder.header(input)? else { return Ok(None) };
-        frame_log::frame(self.role, Direction::Received, &header);
+        frame_log::frame(self.decoder.role(), Direction::Received, &header);
 
         if header.opcode.is_control() {
             match header.opcode {
                 Opcode::Close if header.payload_len == 1 => return Err(ProtocolError::CloseTooShort),
                 Opcode::Close => {}
-                _ => self.control_rate.take(now, &self.config)?,
+                _ => self.control_rate.take(&self.config)?,
             }
             let part = self.decoder.begin(&header, input);
             return self.control(&part, scratch);
@@ -220,21 +198,22 @@ impl Connection {
     /// Takes a control frame, or a part of one: that is put together on the side, for it may stand inside a message.
     fn control<'i>(&mut self, part: &Part<'i>, scratch: &mut Scratch) -> Result<Option<Found<'i>>, ProtocolError> {
         let Part { opcode, payload, ends, .. } = *part;
-        let place = if ends && self.control.is_none() {
-            Place::Input(payload)
-        } else {
-            let split = self.control.get_or_insert_with(|| Box::new(SplitControl::EMPTY));
-            split.append(payload);
-            if !ends {
-                if opcode == Opcode::Close {
-                    CloseFrame::check_prefix(split.payload())?;
+        let place = match self.decoder.take_control() {
+            None if ends => Place::Input(payload),
+            begun => {
+                let mut control = begun.unwrap_or_default();
+                control.extend_from_slice(payload);
+                if !ends {
+                    if opcode == Opcode::Close {
+                        CloseFrame::check_prefix(&control)?;
+                    }
+                    self.decoder.keep_control(control);
+                    return Ok(None);
                 }
-                return Ok(None);
+                scratch.clear();
+                scratch.bytes.extend_from_slice(&control);
+                Place::Scratch
             }
-            scratch.clear();
-            scratch.bytes.extend_from_slice(split.payload());
-            self.control = None;
-            Place::Scratch
         };
         // After our Close no pong is sent, and none is waited for [RFC 6455 §5.5.1].
         let matters = self.closing.is_none() || opcode == Opcode::Close;
@@ -288,7 +267,7 @@ impl Connection {
     /// [RFC 6455 §7.1.7].
     #[cold]
     fn fail(&mut self, error: ProtocolError, out: &mut Vec<u8>, now: Instant) -> Event<'static> {
-        frame_log::failure(self.role, error);
+        frame_log::failure(self.decoder.role(), error);
         if self.closing.is_none() {
             let rule = error.rule();
             self.write_close(&CloseFrame { code: rule.close_code, reason: rule.sentence }, out);
@@ -459,9 +438,8 @@ impl Connection {
         match self.keepalive.due(now, &self.config) {
             Due::Nothing => None,
             Due::Ping => {
-                let payload = self.keepalive.next_payload();
+                let payload = self.keepalive.ask(now);
                 self.encoder.control(Opcode::Ping, &payload, out);
-                self.keepalive.pinged(&payload, now);
                 None
             }
             Due::GiveUp => Some(self.fail(ProtocolError::KeepaliveTimeout, out, now)),
@@ -470,7 +448,7 @@ impl Connection {
 
     /// When the message or frame under way must be finished.
     pub(crate) fn message_deadline(&self) -> Option<Instant> {
-        self.unfinished_since?.checked_add(self.config.message_timeout)
+        self.decoder.unfinished_since()?.checked_add(self.config.message_timeout)
     }
 
     // What is known.
@@ -484,7 +462,7 @@ impl Connection {
     /// What the transport is to do now.
     #[inline]
     pub fn teardown(&self) -> Teardown {
-        self.closing.as_ref().map_or(Teardown::KeepOpen, |closing| closing.teardown(self.role))
+        self.closing.as_ref().map_or(Teardown::KeepOpen, |closing| closing.teardown(self.decoder.role()))
     }
 
     /// How the connection ended, or would if the stream broke now.
@@ -492,14 +470,14 @@ impl Connection {
         self.closing.as_ref().map_or_else(|| Closing::by_end_of_stream().closed(), |closing| closing.closed())
     }
 
-    /// The latest measured time between a ping and its pong.
+    /// The latest measured time between a ping and its pong, in whole microseconds.
     pub fn round_trip_time(&self) -> Option<Duration> {
         self.keepalive.round_trip_time()
     }
 
     /// What was agreed about compression.
     pub fn deflate(&self) -> Option<DeflateParams> {
-        self.deflate
+        self.decoder.deflate()
     }
 }
 
@@ -525,17 +503,4 @@ fn codecs(role: Role, agreed: DeflateParams, config: &Config) -> (Box<Compressor
     let compressor = Compressor::new(ours.0, ours.1, &config.deflate);
     let decompressor = Decompressor::new(theirs.0, theirs.1);
     (Box::new(compressor), Box::new(decompressor))
-}
-
-impl SplitControl {
-    const EMPTY: Self = Self { payload: [0; MAX_CONTROL_LEN], len: 0 };
-
-    fn append(&mut self, part: &[u8]) {
-        self.payload[self.len..self.len + part.len()].copy_from_slice(part);
-        self.len += part.len();
-    }
-
-    fn payload(&self) -> &[u8] {
-        &self.payload[..self.len]
-    }
 }

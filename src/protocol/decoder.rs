@@ -3,7 +3,10 @@
 //! Each byte of a header is held against all of its rules before the next byte is, so that a broken frame is the same
 //! error however the network cuts it.
 
+use std::time::Instant;
+
 use super::{Input, Role};
+use crate::deflate::DeflateParams;
 use crate::wire::{FrameHeader, MaskingKey, MessageKind, Opcode, ProtocolError, apply_mask};
 
 const FIN: u8 = 0x80;
@@ -17,17 +20,28 @@ const RSV3: u8 = 0x10;
 /// The frame-level state of what the peer sends.
 #[derive(Debug)]
 pub(super) struct Decoder {
+    /// What has begun and not ended. Between two calls it is there only if something has.
+    unfinished: Option<Box<Unfinished>>,
+    /// What was agreed about compression; without it, RSV1 has no meaning here.
+    deflate: Option<DeflateParams>,
     /// The role of this end: the peer's frames obey the rules of the other.
     role: Role,
-    /// Whether RSV1 has a meaning here: "compressed".
-    compression: bool,
     /// Whether a data message is unfinished, so that only a continuation may follow.
     in_message: bool,
+}
+
+/// What is kept of the input from one read to the next.
+#[derive(Debug, Default)]
+struct Unfinished {
+    /// Since when, as far as it was [told](Decoder::settle).
+    since: Option<Instant>,
+    /// The frame whose payload is arriving.
+    frame: Option<Frame>,
     /// The beginning of a header whose end has not arrived.
     header: [u8; FrameHeader::MAX_LEN],
     header_len: u8,
-    /// The frame whose payload is arriving.
-    frame: Option<Frame>,
+    /// What has come of a control frame's payload, at most 125 bytes [RFC 6455 §5.5].
+    control: Option<Vec<u8>>,
 }
 
 /// A frame whose payload has not all arrived.
@@ -51,18 +65,52 @@ pub(super) struct Part<'i> {
 }
 
 impl Decoder {
-    pub(super) const fn new(role: Role, compression: bool) -> Self {
-        Self { role, compression, in_message: false, header: [0; FrameHeader::MAX_LEN], header_len: 0, frame: None }
+    pub(super) const fn new(role: Role, deflate: Option<DeflateParams>) -> Self {
+        Self { unfinished: None, deflate, role, in_message: false }
     }
 
-    /// Whether a frame or a message has begun and not ended.
-    pub(super) const fn is_unfinished(&self) -> bool {
-        self.in_message || self.frame.is_some() || self.header_len > 0
+    pub(super) const fn role(&self) -> Role {
+        self.role
+    }
+
+    pub(super) const fn deflate(&self) -> Option<DeflateParams> {
+        self.deflate
     }
 
     /// Whether the header has been read of a frame whose payload has not: [`resume`](Self::resume) comes next.
-    pub(super) const fn is_in_frame(&self) -> bool {
-        self.frame.is_some()
+    pub(super) fn is_in_frame(&self) -> bool {
+        self.unfinished.as_ref().is_some_and(|unfinished| unfinished.frame.is_some())
+    }
+
+    /// Ends a look at the input: takes the time if a frame or a message has begun and not ended, or else keeps nothing.
+    #[inline]
+    pub(super) fn settle(&mut self, now: Instant) {
+        let is_in_header = self.unfinished.as_ref().is_some_and(|unfinished| unfinished.header_len > 0);
+        if self.in_message || is_in_header || self.is_in_frame() {
+            self.unfinished_mut().since.get_or_insert(now);
+        } else {
+            self.unfinished = None;
+        }
+    }
+
+    /// Since when a frame or a message is unfinished.
+    #[inline]
+    pub(super) fn unfinished_since(&self) -> Option<Instant> {
+        self.unfinished.as_ref()?.since
+    }
+
+    /// What was kept of a control frame's payload.
+    pub(super) fn take_control(&mut self) -> Option<Vec<u8>> {
+        self.unfinished.as_mut()?.control.take()
+    }
+
+    /// Keeps a control frame's payload until the rest of it comes.
+    pub(super) fn keep_control(&mut self, payload: Vec<u8>) {
+        self.unfinished_mut().control = Some(payload);
+    }
+
+    fn unfinished_mut(&mut self) -> &mut Unfinished {
+        self.unfinished.get_or_insert_default()
     }
 
     /// The fast lane: takes a message that stands in one frame of less than 64 KiB, has arrived whole, and breaks no
@@ -97,7 +145,7 @@ impl Decoder {
             (Role::Client, false) => (None, rest),
             _ => return None,
         };
-        if self.is_unfinished() || len > rest.len() || len > limit {
+        if self.unfinished.is_some() || len > rest.len() || len > limit {
             return None;
         }
 
@@ -113,7 +161,7 @@ impl Decoder {
     /// Reads the next frame's header, or `None` while it is incomplete: then all of the input is taken.
     #[inline]
     pub(super) fn header(&mut self, input: &mut Input<'_>) -> Result<Option<FrameHeader>, ProtocolError> {
-        if self.header_len > 0 {
+        if self.unfinished.as_ref().is_some_and(|unfinished| unfinished.header_len > 0) {
             return self.rest_of_header(input);
         }
         if let Some((header, len)) = self.judge(input.remaining())? {
@@ -121,23 +169,26 @@ impl Decoder {
             return Ok(Some(self.accept(header)));
         }
         let start = input.take(FrameHeader::MAX_LEN);
-        self.header[..start.len()].copy_from_slice(start);
-        self.header_len = start.len() as u8;
+        let unfinished = self.unfinished_mut();
+        unfinished.header[..start.len()].copy_from_slice(start);
+        unfinished.header_len = start.len() as u8;
         Ok(None)
     }
 
     #[cold]
     fn rest_of_header(&mut self, input: &mut Input<'_>) -> Result<Option<FrameHeader>, ProtocolError> {
-        let had = usize::from(self.header_len);
+        let unfinished = self.unfinished_mut();
+        let had = usize::from(unfinished.header_len);
         let more = input.remaining().len().min(FrameHeader::MAX_LEN - had);
-        self.header[had..had + more].copy_from_slice(&input.remaining()[..more]);
-        if let Some((header, len)) = self.judge(&self.header[..had + more])? {
+        unfinished.header[had..had + more].copy_from_slice(&input.remaining()[..more]);
+        let bytes = unfinished.header;
+        if let Some((header, len)) = self.judge(&bytes[..had + more])? {
             input.take(len - had);
-            self.header_len = 0;
+            self.unfinished_mut().header_len = 0;
             return Ok(Some(self.accept(header)));
         }
         input.take(more);
-        self.header_len = (had + more) as u8;
+        self.unfinished_mut().header_len = (had + more) as u8;
         Ok(None)
     }
 
@@ -172,7 +223,7 @@ impl Decoder {
 
     fn judge_reserved_bits(&self, first: u8, opcode: Opcode) -> Result<(), ProtocolError> {
         for (number, bit) in [(1, RSV1), (2, RSV2), (3, RSV3)] {
-            let has_meaning = number == 1 && self.compression;
+            let has_meaning = number == 1 && self.deflate.is_some();
             if first & bit != 0 && !has_meaning {
                 return Err(ProtocolError::ReservedBit(number));
             }
@@ -201,7 +252,7 @@ impl Decoder {
 
     /// Takes more of the payload of the frame that is arriving; `None` if no frame is.
     pub(super) fn resume<'i>(&mut self, input: &mut Input<'i>) -> Option<Part<'i>> {
-        let frame = self.frame.take()?;
+        let frame = self.unfinished.as_mut()?.frame.take()?;
         Some(self.payload(frame, input))
     }
 
@@ -214,7 +265,7 @@ impl Decoder {
         let missing = frame.missing - payload.len() as u64;
         if missing > 0 {
             let key = frame.key.map(|key| key.advanced(payload.len() as u64));
-            self.frame = Some(Frame { key, missing, ..frame });
+            self.unfinished_mut().frame = Some(Frame { key, missing, ..frame });
         }
         Part { opcode: frame.opcode, fin: frame.fin, payload, ends: missing == 0 }
     }

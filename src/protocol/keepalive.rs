@@ -12,19 +12,23 @@ use super::Config;
 pub(super) struct Keepalive {
     /// When the latest byte came.
     heard: Instant,
-    /// When we asked for a sign of life, if nothing has come since.
-    asked: Option<Instant>,
-    /// How many pings we sent by ourselves; each carries its number.
-    count: u32,
     /// The latest ping, the application's or ours, until it is answered.
     ping: Option<Box<SentPing>>,
-    round_trip_time: Option<Duration>,
+    /// How many pings we sent by ourselves; each carries its number.
+    count: u32,
+    /// The latest time between a ping and its pong, in microseconds.
+    round_trip: u32,
 }
+
+/// No round trip was measured yet.
+const NO_ROUND_TRIP: u32 = u32::MAX;
 
 #[derive(Debug)]
 struct SentPing {
     at: Instant,
-    payload: Vec<u8>,
+    payload: Box<[u8]>,
+    /// When we asked for a sign of life, by this ping or an earlier one, if nothing has come since.
+    asked: Option<Instant>,
 }
 
 /// What the keepalive asks for.
@@ -37,56 +41,69 @@ pub(super) enum Due {
 
 impl Keepalive {
     pub(super) const fn new(now: Instant) -> Self {
-        Self { heard: now, asked: None, count: 0, ping: None, round_trip_time: None }
+        Self { heard: now, ping: None, count: 0, round_trip: NO_ROUND_TRIP }
     }
 
-    pub(super) const fn round_trip_time(&self) -> Option<Duration> {
-        self.round_trip_time
+    pub(super) fn round_trip_time(&self) -> Option<Duration> {
+        (self.round_trip != NO_ROUND_TRIP).then(|| Duration::from_micros(self.round_trip.into()))
+    }
+
+    /// How long nothing has come.
+    pub(super) fn silence(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.heard)
     }
 
     /// Bytes came from the peer.
     #[inline]
-    pub(super) const fn heard(&mut self, now: Instant) {
+    pub(super) fn heard(&mut self, now: Instant) {
         self.heard = now;
-        self.asked = None;
+        if let Some(ping) = &mut self.ping {
+            ping.asked = None;
+        }
     }
 
-    /// The payload of the next ping that we send by ourselves.
-    pub(super) const fn next_payload(&mut self) -> [u8; 4] {
+    /// We ask for a sign of life: the payload of the ping that does.
+    pub(super) fn ask(&mut self, now: Instant) -> [u8; 4] {
         self.count = self.count.wrapping_add(1);
-        self.count.to_be_bytes()
+        let payload = self.count.to_be_bytes();
+        self.ping = Some(Box::new(SentPing { at: now, payload: payload.into(), asked: Some(now) }));
+        payload
     }
 
-    /// A ping is sent: the application's, or ours.
+    /// The application sends a ping.
     pub(super) fn pinged(&mut self, payload: &[u8], now: Instant) {
-        self.ping = Some(Box::new(SentPing { at: now, payload: payload.to_vec() }));
+        self.ping = Some(Box::new(SentPing { at: now, payload: payload.into(), asked: self.asked() }));
     }
 
     /// A pong came: the time since our latest ping, if it answers that one. An answer to an earlier ping, or to none, is
     /// no measurement.
     pub(super) fn ponged(&mut self, payload: &[u8], now: Instant) -> Option<Duration> {
-        let ping = self.ping.take_if(|ping| ping.payload == payload)?;
-        self.round_trip_time = Some(now.saturating_duration_since(ping.at));
-        self.round_trip_time
+        let ping = self.ping.take_if(|ping| *ping.payload == *payload)?;
+        let round_trip = now.saturating_duration_since(ping.at);
+        self.round_trip = u32::try_from(round_trip.as_micros()).unwrap_or(NO_ROUND_TRIP).min(NO_ROUND_TRIP - 1);
+        Some(round_trip)
+    }
+
+    fn asked(&self) -> Option<Instant> {
+        self.ping.as_ref()?.asked
     }
 
     pub(super) fn next_timeout(&self, config: &Config) -> Option<Instant> {
         let interval = config.ping_interval?;
-        match self.asked {
+        match self.asked() {
             None => self.heard.checked_add(interval),
             Some(asked) => asked.checked_add(config.pong_timeout),
         }
     }
 
     /// What is due at `now`; to be called when [`next_timeout`](Self::next_timeout) has come.
-    pub(super) fn due(&mut self, now: Instant, config: &Config) -> Due {
+    pub(super) fn due(&self, now: Instant, config: &Config) -> Due {
         if self.next_timeout(config).is_none_or(|at| now < at) {
-            return Due::Nothing;
+            Due::Nothing
+        } else if self.asked().is_some() {
+            Due::GiveUp
+        } else {
+            Due::Ping
         }
-        if self.asked.is_some() {
-            return Due::GiveUp;
-        }
-        self.asked = Some(now);
-        Due::Ping
     }
 }

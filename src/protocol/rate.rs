@@ -1,32 +1,44 @@
 //! How fast control frames may come: a bucket that holds a second's worth of them and fills steadily.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Config;
 use crate::wire::ProtocolError;
 
-/// The bucket, told by one instant: when it would be full again if nothing more came.
+/// The bucket, told by what it lacks: the time in which it would be full again if nothing more came, in nanoseconds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ControlRate {
-    full_at: Instant,
+    lacking: u32,
 }
 
+/// A full bucket, in nanoseconds.
+const CAPACITY: u32 = 1_000_000_000;
+
 impl ControlRate {
-    pub(super) const fn new(now: Instant) -> Self {
-        Self { full_at: now }
+    pub(super) const fn full() -> Self {
+        Self { lacking: 0 }
+    }
+
+    #[inline]
+    pub(super) const fn is_full(self) -> bool {
+        self.lacking == 0
+    }
+
+    /// Lets it fill for that long.
+    pub(super) fn fill(&mut self, time: Duration) {
+        let filled = u32::try_from(time.as_nanos()).unwrap_or(u32::MAX);
+        self.lacking = self.lacking.saturating_sub(filled);
     }
 
     /// Takes one from the bucket.
-    pub(super) fn take(&mut self, now: Instant, config: &Config) -> Result<(), ProtocolError> {
-        const CAPACITY: Duration = Duration::from_secs(1);
+    pub(super) fn take(&mut self, config: &Config) -> Result<(), ProtocolError> {
         let rate = config.max_control_rate;
         let refused = ProtocolError::ControlFlood(rate);
-        let share = CAPACITY.checked_div(rate).ok_or(refused)?;
-        let full_at = self.full_at.max(now) + share;
-        if full_at.duration_since(now) > CAPACITY {
+        let lacking = self.lacking + CAPACITY.checked_div(rate).ok_or(refused)?;
+        if lacking > CAPACITY {
             return Err(refused);
         }
-        self.full_at = full_at;
+        self.lacking = lacking;
         Ok(())
     }
 }
@@ -38,9 +50,12 @@ mod tests {
     /// Of `count` frames that come `apart`, how many pass in a row.
     fn passing(rate: u32, apart: Duration, count: u32) -> u32 {
         let config = Config { max_control_rate: rate, ..Config::default() };
-        let start = Instant::now();
-        let mut bucket = ControlRate::new(start);
-        (0..count).take_while(|&i| bucket.take(start + apart * i, &config).is_ok()).count() as u32
+        let mut bucket = ControlRate::full();
+        let mut come = || {
+            bucket.fill(apart);
+            bucket.take(&config)
+        };
+        (0..count).take_while(|_| come().is_ok()).count() as u32
     }
 
     #[test]

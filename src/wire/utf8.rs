@@ -13,14 +13,14 @@ use super::ProtocolError;
 /// twice however small the pieces are.
 #[derive(Clone, Copy, Default)]
 pub struct Utf8Validator {
-    pending: [u8; 4],
+    pending: [u8; 3],
     pending_len: u8,
 }
 
 impl Utf8Validator {
     /// A validator at the start of a message.
     pub const fn new() -> Self {
-        Self { pending: [0; 4], pending_len: 0 }
+        Self { pending: [0; 3], pending_len: 0 }
     }
 
     /// The bytes of the character that is still incomplete, at most three.
@@ -51,7 +51,8 @@ impl Utf8Validator {
     }
 
     fn complete_character_with(&mut self, byte: u8) -> Result<(), ProtocolError> {
-        let mut character = self.pending;
+        let [first, second, third] = self.pending;
+        let mut character = [first, second, third, 0];
         character[usize::from(self.pending_len)] = byte;
         let len = self.pending_len + 1;
         self.pending_len = 0;
