@@ -1,7 +1,9 @@
 //! The engine's limits and habits as flags, shared by every command that opens or accepts connections.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 use loopwire::deflate::DeflateConfig;
@@ -96,9 +98,9 @@ pub(crate) struct DeflateArgs {
     #[arg(long, value_name = "8-15", value_parser = clap::value_parser!(u8).range(8..=15), default_value_t = DeflateConfig::default().server_max_window_bits)]
     server_max_window_bits: u8,
 
-    /// The client's largest window, in bits; unless given, a server asks for 11 and a client uses what it is allowed
-    #[arg(long, value_name = "8-15", value_parser = clap::value_parser!(u8).range(8..=15))]
-    client_max_window_bits: Option<u8>,
+    /// The client's largest window, in bits; auto: a server asks for 11, a client uses what it may
+    #[arg(long, value_name = "8-15|auto", default_value_t = ClientWindow(DeflateConfig::default().client_max_window_bits))]
+    client_max_window_bits: ClientWindow,
 }
 
 impl DeflateArgs {
@@ -110,8 +112,33 @@ impl DeflateArgs {
         config.server_no_context_takeover = self.server_no_context_takeover;
         config.client_no_context_takeover = self.client_no_context_takeover;
         config.server_max_window_bits = self.server_max_window_bits;
-        config.client_max_window_bits = self.client_max_window_bits;
+        config.client_max_window_bits = self.client_max_window_bits.0;
         config
+    }
+}
+
+/// A window in bits, or none: each role's own.
+#[derive(Clone, Copy, Debug)]
+struct ClientWindow(Option<u8>);
+
+impl FromStr for ClientWindow {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(bits @ 8..=15) => Ok(Self(Some(bits))),
+            _ if text == "auto" => Ok(Self(None)),
+            _ => Err("write 8 to 15, or auto".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for ClientWindow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(bits) => bits.fmt(f),
+            None => f.write_str("auto"),
+        }
     }
 }
 
