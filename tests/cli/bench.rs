@@ -170,13 +170,34 @@ fn a_wrong_answer_is_an_error_and_fails() {
 }
 
 #[test]
+fn a_server_may_greet_and_may_answer_in_its_own_way_if_that_is_allowed() {
+    // An answer behind something else: an error, or not, as one says.
+    let chatty = answering(|socket, message| {
+        let _ = socket.send(Message::text("by the way"));
+        let _ = socket.send(message);
+    });
+    let report = measured(&["echo", &chatty, "-c", "1", "--allow-others"]);
+    assert!(number(&report, "/other_messages") >= 5.0, "{report}");
+    let ended = bench(&["echo", &chatty, "-c", "1"]);
+    assert_eq!(ended.code, Some(4), "{ended:?}");
+    // A request and a response.
+    let service = answering(|socket, message| {
+        assert_eq!(message.to_text().unwrap(), "time?");
+        let _ = socket.send(Message::text("it is late"));
+    });
+    let report = measured(&["echo", &service, "-c", "2", "--message", "time?", "--depth", "3", "--unchecked"]);
+    assert_eq!((&report["size"], &report["checked"]), (&Value::from(5), &Value::from(false)));
+    measured(&["echo", "-c", "2", "--message", &"hello ".repeat(50), "--deflate"]);
+}
+
+#[test]
 fn a_server_that_cannot_be_measured_is_told_in_one_sentence() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = format!("ws://{}", listener.local_addr().unwrap());
     let no_deflate = answering(|_, _| ());
     let nobody = format!("ws://{closed}/");
-    let rows: [(&[&str], i32, &str); 9] = [
+    let rows: [(&[&str], i32, &str); 11] = [
         (&[&nobody], 3, "Connection refused"),
         (&["ws://nowhere.invalid/"], 3, "cannot find the address of nowhere.invalid"),
         (&["ws+unix:/nowhere/loopwire.sock"], 3, "cannot connect to ws+unix:/nowhere/loopwire.sock"),
@@ -185,6 +206,8 @@ fn a_server_that_cannot_be_measured_is_told_in_one_sentence() {
         (&["--deflate", "--binary"], 2, "leave it or --binary out"),
         (&[&nobody, "--min-per-cpu-second", "1"], 2, "give --pid"),
         (&["--pid", "1"], 2, "--pid is for the server at a URL"),
+        (&["--message", "hello", "--binary"], 2, "leave it or --binary out"),
+        (&["--unchecked", "--allow-others"], 2, "leave it or --allow-others out"),
         (&["--ca", "/nowhere/ca.pem", "--insecure"], 2, "leave it or --ca out"),
     ];
     for (arguments, code, what) in rows {

@@ -84,11 +84,19 @@ fn a_switch_that_the_file_sets_can_be_switched_off_again() {
 
 #[test]
 fn what_print_config_prints_is_a_configuration_file() {
-    for command in [&["echo"][..], &["demo"], &["connect", "ws://localhost"], &["autobahn", "client", "ws://localhost"]]
-    {
+    for command in [
+        &["echo"][..],
+        &["demo"],
+        &["connect", "ws://localhost"],
+        &["autobahn", "client", "ws://localhost"],
+        &["bench", "echo"],
+        &["bench", "fanout"],
+        &["bench", "idle"],
+        &["bench", "connect"],
+    ] {
         let printed = run(loopwire(&[command, &["--print-config", "--log", "info"]].concat()), b"").stdout;
         let printed = String::from_utf8(printed).unwrap();
-        let file = ConfigFile::new(command[0], &printed);
+        let file = ConfigFile::new(&command.join("-").replace([':', '/'], ""), &printed);
         let again = run(loopwire(&[command, &["--print-config", "--config", file.path()]].concat()), b"");
         assert_eq!(again.code, Some(0), "{again:?}");
         let values = |text: &str| -> Vec<String> {

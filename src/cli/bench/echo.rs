@@ -54,6 +54,10 @@ struct LoadArgs {
     #[arg(long)]
     binary: bool,
 
+    /// Send this text each time, instead of messages of --size
+    #[arg(long, value_name = "TEXT")]
+    message: Option<String>,
+
     /// Messages in flight on each connection, sent by one write as far as they can be
     #[arg(long, value_name = "N", value_parser = count::<usize>, default_value_t = 1)]
     depth: usize,
@@ -63,13 +67,19 @@ struct LoadArgs {
     #[arg(long, value_name = "N", value_parser = count::<u32>)]
     rate: Option<u32>,
 
-    /// Agree on permessage-deflate, and send messages that look like JSON, compressed
+    /// Agree on permessage-deflate, and send compressed messages, which look like JSON if --message gives no other. Of the
+    /// answers to the first connection 10,000 are inflated and compared, the others counted
     #[arg(long)]
     deflate: bool,
 
-    /// Only count answers, by their headers; without it payloads up to 4 KiB are compared whole, larger ones in samples
+    /// Only count answers, by their headers: for servers that answer something else. Without it payloads up to 4 KiB are
+    /// compared whole, larger ones in samples
     #[arg(long)]
     unchecked: bool,
+
+    /// Ignore messages that are no answers, such as a greeting; without it they are errors
+    #[arg(long)]
+    allow_others: bool,
 }
 
 /// What was asked for, in the report.
@@ -85,6 +95,8 @@ struct Shape {
     checked: bool,
     /// Answers that came compressed.
     compressed_replies: u64,
+    /// Messages that were no answers.
+    other_messages: u64,
     /// At a constant rate: messages that were due and could not be sent before the end.
     unsent: u64,
 }
@@ -93,6 +105,15 @@ pub(super) fn run(args: &EchoArgs) -> Result<Exit, Failure> {
     let load = &args.load;
     if load.deflate && load.binary {
         return Err(Failure::new(Exit::Usage, "--deflate sends text: leave it or --binary out"));
+    }
+    if load.message.is_some() && load.binary {
+        return Err(Failure::new(Exit::Usage, "--message sends text: leave it or --binary out"));
+    }
+    if load.unchecked && load.allow_others {
+        return Err(Failure::new(
+            Exit::Usage,
+            "--unchecked takes any message for an answer: leave it or --allow-others out",
+        ));
     }
     args.thresholds.check(&args.target)?;
     let mut target = args.target.find(&[], load.deflate)?;
@@ -108,7 +129,7 @@ pub(super) fn run(args: &EchoArgs) -> Result<Exit, Failure> {
     let stats = &bench.stats;
     let shape = Shape {
         connections: load.connections,
-        size: load.size.0,
+        size: bench.payloads.size,
         depth: load.depth,
         kind: if load.binary { "binary" } else { "text" },
         deflate: load.deflate,
@@ -116,6 +137,7 @@ pub(super) fn run(args: &EchoArgs) -> Result<Exit, Failure> {
         rate: load.rate,
         checked: !load.unchecked,
         compressed_replies: stats.compressed,
+        other_messages: stats.others,
         unsent: bench.unsent,
     };
     let mut report = Report::new("echo", &target, shape, stats, &used);
@@ -155,25 +177,33 @@ struct Connection {
 
 impl Echo {
     fn new(load: &LoadArgs, opened: Vec<Opened>, window_bits: Option<u8>) -> Result<Self, Failure> {
-        let content = match (load.deflate, load.binary) {
-            (true, _) => Content::Json,
-            (false, true) => Content::Binary,
-            (false, false) => Content::Text,
+        let content = match &load.message {
+            Some(text) => Content::Given(text),
+            None if load.deflate => Content::Json,
+            None if load.binary => Content::Binary,
+            None => Content::Text,
         };
         let payloads = Payloads::new(content, load.size.0, load.depth, window_bits);
-        let judge = if load.unchecked { Judge::Header } else { Judge::Payload };
+        let judge = match (load.unchecked, load.allow_others) {
+            (true, _) => Judge::Header,
+            (false, true) => Judge::Ours,
+            (false, false) => Judge::Payload,
+        };
         let mut stats = Stats::new()?;
         let mut connections = Vec::with_capacity(opened.len());
         for (index, opened) in opened.into_iter().enumerate() {
             let next = payloads.after(index, 0);
             let mut replies = Replies::new(next, judge);
             if let Some(params) = opened.agreed.deflate {
-                let inflates = index == 0 && judge == Judge::Payload;
+                let inflates = index == 0 && judge != Judge::Header;
                 replies = if inflates { replies.inflating(params) } else { replies.compressed() };
             }
             let mut link = Link::new(opened.transport, replies, next);
             match link.take(&opened.rest, &payloads) {
-                Ok(taken) => stats.error(taken.messages, unasked),
+                Ok(taken) => {
+                    stats.others += taken.others as u64;
+                    stats.error(taken.messages, unasked);
+                }
                 Err(loss) => stats.error(1, || loss.to_string()),
             }
             connections.push(Some(Connection { link, flight: Flight::new(index, load.depth) }));
@@ -236,6 +266,7 @@ impl Load for Echo {
                     stats.took(took, count);
                 }
             });
+            stats.others += taken.others as u64;
             if is_running {
                 stats.count(&taken, bytes);
             }
@@ -321,6 +352,9 @@ impl fmt::Display for Shape {
         }
         for (is, what) in [(self.tls, ", TLS"), (self.deflate, ", compressed"), (!self.checked, ", unchecked")] {
             f.write_str(if is { what } else { "" })?;
+        }
+        if self.other_messages > 0 {
+            write!(f, "; {} other messages received", grouped(float(self.other_messages)))?;
         }
         if self.unsent > 0 {
             write!(f, "; {} messages that were due could not be sent", grouped(float(self.unsent)))?;

@@ -116,7 +116,7 @@ pub(super) fn run(args: &FanoutArgs) -> Result<Exit, Failure> {
         kind: if load.binary { "binary" } else { "text" },
         tls: target.tls.is_some(),
         rate: load.rate,
-        other_messages: bench.others,
+        other_messages: stats.others,
     };
     let mut report = Report::new("fanout", &target, shape, stats, &used);
     if load.rate.is_some() {
@@ -148,8 +148,6 @@ struct Fanout {
     published_at: u64,
     /// Deliveries to come of all that was published.
     missing: u64,
-    /// Messages received that had not been published.
-    others: u64,
     stats: Stats,
     buffer: Vec<u8>,
 }
@@ -165,12 +163,11 @@ impl Fanout {
     fn new(load: &LoadArgs, subscribers: Vec<Opened>, publisher: Vec<Opened>) -> Result<Self, Failure> {
         let content = if load.binary { Content::Binary } else { Content::Text };
         let payloads = Payloads::new(content, load.size.0, load.batch, None);
-        let mut others = 0;
         let mut stats = Stats::new()?;
         let mut link = |opened: Opened, judge| {
             let mut link = Link::new(opened.transport, Replies::new(0, judge), 0);
             match link.take(&opened.rest, &payloads) {
-                Ok(taken) => others += (taken.messages + taken.others) as u64,
+                Ok(taken) => stats.others += (taken.messages + taken.others) as u64,
                 Err(loss) => stats.error(1, || loss.to_string()),
             }
             link
@@ -193,7 +190,6 @@ impl Fanout {
             published: 0,
             published_at: 0,
             missing: 0,
-            others,
             stats,
             buffer: vec![0; READ],
         })
@@ -266,7 +262,7 @@ impl Load for Fanout {
         let mut outcome = link.receive(&mut self.buffer, &self.payloads, |taken, bytes| {
             now = nanos(self.beginning.elapsed());
             let expected = (taken.messages as u64).min(self.published - *delivered);
-            self.others += (taken.messages + taken.others) as u64 - expected;
+            stats.others += (taken.messages + taken.others) as u64 - expected;
             self.missing -= expected;
             match &self.schedule {
                 None if is_running => stats.took(now.saturating_sub(self.published_at), expected),

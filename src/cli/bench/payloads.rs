@@ -18,19 +18,21 @@ const MAX_RUN: usize = 256 << 10;
 
 /// What the messages look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Content {
+pub(super) enum Content<'a> {
     /// Letters and digits, as text.
     Text,
     /// Any bytes.
     Binary,
     /// Text that compresses as JSON does.
     Json,
+    /// This text, each time.
+    Given(&'a str),
 }
 
-impl Content {
+impl Content<'_> {
     pub(super) fn kind(self) -> MessageKind {
         match self {
-            Self::Text | Self::Json => MessageKind::Text,
+            Self::Text | Self::Json | Self::Given(_) => MessageKind::Text,
             Self::Binary => MessageKind::Binary,
         }
     }
@@ -53,8 +55,10 @@ pub(super) struct Payloads {
 }
 
 impl Payloads {
-    /// Messages of `size` bytes, of which up to `run` are sent at once; compressed for a window of that many bits.
-    pub(super) fn new(content: Content, size: usize, run: usize, window_bits: Option<u8>) -> Self {
+    /// Messages of `size` bytes, unless the text is given. Up to `run` of them are sent at once, compressed for a window of
+    /// that many bits.
+    pub(super) fn new(content: Content<'_>, size: usize, run: usize, window_bits: Option<u8>) -> Self {
+        let size = if let Content::Given(text) = content { text.len() } else { size };
         let different = (MAX_BYTES / size.max(1)).clamp(MIN_DIFFERENT, MAX_DIFFERENT);
         let run = run.min(MAX_RUN / size.max(1)).max(1);
         let kind = content.kind();
@@ -139,12 +143,13 @@ pub(super) fn frame(header: FrameHeader, payload: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Appends the message of this number: the same in every run, and different from the others.
-fn fill(content: Content, number: usize, size: usize, random: &mut Random, out: &mut Vec<u8>) {
+fn fill(content: Content<'_>, number: usize, size: usize, random: &mut Random, out: &mut Vec<u8>) {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let end = out.len() + size;
     match content {
         Content::Text => out.extend((0..size).map(|_| ALPHABET[random.below(64)])),
         Content::Binary => out.extend((0..size).map(|_| random.below(256) as u8)),
+        Content::Given(text) => out.extend_from_slice(text.as_bytes()),
         Content::Json => {
             const EVENTS: [&str; 4] = ["trade", "quote", "order", "cancel"];
             const SYMBOLS: [&str; 6] = ["AAPL", "MSFT", "NVDA", "AMZN", "GOOG", "TSLA"];
@@ -181,5 +186,75 @@ impl Random {
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         (self.0 >> 32) as usize % limit
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use loopwire::deflate::Decompressor;
+
+    use super::*;
+
+    /// Takes frames apart: each unmasked.
+    fn messages(mut bytes: &[u8]) -> Vec<(FrameHeader, Vec<u8>)> {
+        let mut messages = Vec::new();
+        while let Some((header, len)) = FrameHeader::decode(bytes).unwrap() {
+            let (payload, rest) = bytes[len..].split_at(header.payload_len as usize);
+            let mut payload = payload.to_vec();
+            apply_mask(&mut payload, header.masking_key.expect("a client masks"));
+            messages.push((header, payload));
+            bytes = rest;
+        }
+        messages
+    }
+
+    #[test]
+    fn runs_are_masked_frames_of_the_messages_in_rotation() {
+        for (content, size, run) in [(Content::Text, 20, 16), (Content::Binary, 70_000, 3), (Content::Text, 1, 1)] {
+            let payloads = Payloads::new(content, size, run, None);
+            let (mut next, mut sent) = (0, 0);
+            while sent < 200 {
+                let (range, count) = payloads.run(next, run);
+                assert!((1..=run).contains(&count));
+                for (offset, (header, payload)) in messages(&payloads.frames()[range]).into_iter().enumerate() {
+                    assert_eq!((header.opcode, header.fin, header.rsv1), (content.kind().opcode(), true, false));
+                    assert_eq!(payload, payloads.plain(payloads.after(next, offset)));
+                    sent += 1;
+                }
+                next = payloads.after(next, count);
+            }
+        }
+    }
+
+    #[test]
+    fn compressed_messages_need_no_other_to_be_inflated_and_compress_as_json_does() {
+        let payloads = Payloads::new(Content::Json, 1024, 1, Some(9));
+        let mut sizes = 0;
+        for index in 0..64 {
+            let (range, _) = payloads.run(index, 1);
+            let [(header, payload)] = &messages(&payloads.frames()[range])[..] else { panic!("one message") };
+            assert!(header.rsv1);
+            let mut plain = Vec::new();
+            Decompressor::new(9, false).decompress(payload, true, 1 << 20, &mut plain).unwrap();
+            assert_eq!(plain, payloads.plain(index));
+            assert!(std::str::from_utf8(&plain).is_ok());
+            sizes += payload.len();
+        }
+        let ratio = sizes * 100 / (64 * 1024);
+        assert!((20..70).contains(&ratio), "{ratio} %");
+    }
+
+    #[test]
+    fn only_whole_and_right_replies_are_answers() {
+        let payloads = Payloads::new(Content::Text, 126, 4, None);
+        let mut replies = Vec::new();
+        for index in [1, 2, 3] {
+            FrameHeader::new(payloads.kind.opcode(), 126).encode(&mut replies);
+            replies.extend_from_slice(payloads.plain(index));
+        }
+        assert_eq!(payloads.answered_by(1, &replies), Some(3));
+        assert_eq!(payloads.answered_by(1, &replies[..130]), Some(1));
+        assert_eq!(payloads.answered_by(0, &replies), None);
+        assert_eq!(payloads.answered_by(1, &replies[..replies.len() - 1]), None);
     }
 }

@@ -311,3 +311,144 @@ impl fmt::Display for Fault {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::payloads::Content;
+    use super::*;
+
+    /// A server's frames: first byte, payload.
+    fn frames(frames: &[(u8, &[u8])]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (first, payload) in frames {
+            let header = FrameHeader::new(Opcode::from_bits(*first).unwrap(), payload.len() as u64);
+            let start = bytes.len();
+            header.encode(&mut bytes);
+            bytes[start] = *first;
+            bytes.extend_from_slice(payload);
+        }
+        bytes
+    }
+
+    /// What comes of `bytes` that arrive in two pieces, cut at each point, and byte by byte: always the same.
+    fn however_cut(new: &dyn Fn() -> Replies, bytes: &[u8], payloads: &Payloads) -> Result<Taken, Fault> {
+        let taken = |pieces: &[&[u8]]| {
+            let mut replies = new();
+            pieces.iter().try_fold(Taken::default(), |sum, piece| {
+                let taken = replies.take(piece, payloads)?;
+                Ok(Taken {
+                    messages: sum.messages + taken.messages,
+                    wrong: sum.wrong + taken.wrong,
+                    compressed: sum.compressed + taken.compressed,
+                    others: sum.others + taken.others,
+                    pongs: sum.pongs + taken.pongs,
+                    ping: sum.ping || taken.ping,
+                })
+            })
+        };
+        let whole = taken(&[bytes]);
+        for cut in 0..=bytes.len() {
+            let (first, second) = bytes.split_at(cut);
+            assert_eq!(taken(&[first, second]), whole, "cut at {cut}");
+        }
+        assert_eq!(taken(&bytes.chunks(1).collect::<Vec<_>>()), whole, "byte by byte");
+        whole
+    }
+
+    #[test]
+    fn replies_are_right_or_wrong_however_they_are_cut() {
+        let payloads = Payloads::new(Content::Text, 200, 3, None);
+        let [a, b, c] = [0, 1, 2].map(|index| payloads.plain(index));
+        let (mut bent, none) = (a.to_vec(), Taken::default());
+        *bent.last_mut().unwrap() ^= 1;
+        let rows: [(&str, Vec<u8>, Taken); 11] = [
+            ("three in a row", frames(&[(0x81, a), (0x81, b), (0x81, c)]), Taken { messages: 3, ..none }),
+            ("in fragments", frames(&[(0x01, &a[..9]), (0x00, b""), (0x80, &a[9..])]), Taken { messages: 1, ..none }),
+            (
+                "a ping and a pong within a message",
+                frames(&[(0x01, &a[..9]), (0x89, b"hey"), (0x8A, b""), (0x80, &a[9..]), (0x81, b)]),
+                Taken { messages: 2, pongs: 1, ping: true, ..none },
+            ),
+            ("unfinished", frames(&[(0x01, a)]), none),
+            ("out of order", frames(&[(0x81, b), (0x81, a)]), Taken { messages: 2, wrong: 2, ..none }),
+            ("the last byte", frames(&[(0x81, &bent), (0x81, b)]), Taken { messages: 2, wrong: 1, ..none }),
+            ("too short", frames(&[(0x81, &a[..199])]), Taken { messages: 1, wrong: 1, ..none }),
+            ("too long", frames(&[(0x01, a), (0x80, b"x")]), Taken { messages: 1, wrong: 1, ..none }),
+            ("empty", frames(&[(0x81, b""), (0x81, b)]), Taken { messages: 2, wrong: 1, ..none }),
+            ("binary for text", frames(&[(0x82, a)]), Taken { messages: 1, wrong: 1, ..none }),
+            ("nothing", Vec::new(), none),
+        ];
+        for (what, bytes, taken) in rows {
+            let judged = however_cut(&|| Replies::new(0, Judge::Payload), &bytes, &payloads);
+            assert_eq!(judged, Ok(taken), "{what}");
+            let counted = however_cut(&|| Replies::new(0, Judge::Header), &bytes, &payloads);
+            assert_eq!(counted, Ok(Taken { wrong: 0, ..taken }), "{what}, unchecked");
+        }
+        // Where others may come between, what is expected is found among them.
+        let between = frames(&[(0x81, b"hello"), (0x81, a), (0x82, c), (0x81, &bent), (0x81, b)]);
+        let ours = however_cut(&|| Replies::new(0, Judge::Ours), &between, &payloads);
+        assert_eq!(ours, Ok(Taken { messages: 2, others: 3, ..none }));
+    }
+
+    #[test]
+    fn a_server_that_breaks_a_rule_is_told_so() {
+        let payloads = Payloads::new(Content::Binary, 5, 1, None);
+        let rows: [(&[u8], Fault); 9] = [
+            (&[0x82, 0x85, 1, 2, 3, 4], Fault::Masked),
+            (&[0x83], Fault::Rule(ProtocolError::ReservedOpcode(3))),
+            (&[0xC2, 0x05], Fault::Reserved),
+            (&[0xA2, 0x05], Fault::Reserved),
+            (&[0x80, 0x05], Fault::Sequence),
+            (&[0x02, 0x01, 0, 0x02, 0x01], Fault::Sequence),
+            (&[0x88, 0x00], Fault::Closed(CloseFrame::EMPTY.code.to_string())),
+            (&[0x88, 0x05, 0x03, 0xE9, b'b', b'y', b'e'], Fault::Closed("1001: bye".to_owned())),
+            (&[0x88, 0x01, 0x03], Fault::Rule(ProtocolError::CloseTooShort)),
+        ];
+        for (bytes, fault) in rows {
+            let outcome = however_cut(&|| Replies::new(0, Judge::Payload), bytes, &payloads);
+            assert_eq!(outcome, Err(fault), "{bytes:02x?}");
+        }
+    }
+
+    #[test]
+    fn large_replies_are_compared_in_samples_and_the_first_of_them_whole() {
+        let payloads = Payloads::new(Content::Binary, 20_000, 2, None);
+        let bend = |index: usize, at: usize| {
+            let mut payload = payloads.plain(index).to_vec();
+            payload[at] ^= 1;
+            frames(&[(0x82, &payload)])
+        };
+        let right = frames(&[(0x82, payloads.plain(0))]);
+        let wrong = |bytes: &[&[u8]]| {
+            let mut replies = Replies::new(0, Judge::Payload);
+            bytes.iter().map(|bytes| replies.take(bytes, &payloads).unwrap().wrong).sum::<usize>()
+        };
+        assert_eq!(wrong(&[&right]), 0);
+        assert_eq!(wrong(&[&bend(0, 10_000)]), 1, "the first is compared whole");
+        assert_eq!(wrong(&[&right, &bend(1, 63)]), 1, "each piece is compared at its beginning");
+        assert_eq!(wrong(&[&right, &bend(1, 64)]), 0, "and no further");
+    }
+
+    #[test]
+    fn compressed_replies_are_inflated_and_compared_with_and_without_takeover() {
+        use loopwire::deflate::{Compressor, DeflateConfig};
+
+        let payloads = Payloads::new(Content::Json, 300, 1, Some(15));
+        for takeover in [true, false] {
+            let mut params = DeflateParams::default();
+            params.server_no_context_takeover = !takeover;
+            let mut server = Compressor::new(15, takeover, &DeflateConfig::default());
+            let mut bytes = Vec::new();
+            for index in [0, 1, 2, 2] {
+                let mut payload = Vec::new();
+                server.compress(payloads.plain(index), true, &mut payload);
+                bytes.extend(frames(&[(0xC1, &payload)]));
+            }
+            let judged = however_cut(&|| Replies::new(0, Judge::Payload).inflating(params), &bytes, &payloads);
+            // The last one is not what was sent.
+            assert_eq!(judged, Ok(Taken { messages: 4, wrong: 1, compressed: 4, ..Taken::default() }));
+            let counted = however_cut(&|| Replies::new(0, Judge::Payload).compressed(), &bytes, &payloads);
+            assert_eq!(counted, Ok(Taken { messages: 4, compressed: 4, ..Taken::default() }));
+        }
+    }
+}

@@ -20,6 +20,8 @@ pub(super) struct Stats {
     /// Bytes read, headers and compressed payloads as they are.
     pub(super) bytes: u64,
     pub(super) compressed: u64,
+    /// Messages besides, from the beginning on.
+    pub(super) others: u64,
     pub(super) errors: u64,
     /// The first error, in words.
     pub(super) first_error: Option<String>,
@@ -29,7 +31,7 @@ impl Stats {
     pub(super) fn new() -> Result<Self, Failure> {
         let latency =
             Histogram::new_with_bounds(1, LONGEST, DIGITS).map_err(|error| Failure::new(Exit::Failed, error))?;
-        Ok(Self { latency, messages: 0, bytes: 0, compressed: 0, errors: 0, first_error: None })
+        Ok(Self { latency, messages: 0, bytes: 0, compressed: 0, others: 0, errors: 0, first_error: None })
     }
 
     /// Starts anew, but forgets no error.

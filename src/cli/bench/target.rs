@@ -23,7 +23,7 @@ use super::usage;
 pub(super) struct TargetArgs {
     /// The server to measure: ws://host:port/path, wss://host/path or ws+unix:/path/to.sock:/path. Without it,
     /// `loopwire echo` is started on a free port of this machine, measured, and ended
-    #[arg(value_parser = url)]
+    #[arg(value_parser = url, help_heading = None)]
     pub(super) url: Option<String>,
 
     /// The server's process: its CPU time and memory are reported too (Linux)
