@@ -8,40 +8,46 @@ use super::ConnectionId;
 #[derive(Debug)]
 pub(crate) struct GenerationSlab<T> {
     loop_index: u8,
-    slots: Slab<T>,
-    /// How often each slot was emptied. It wraps after 2^32 occupants of one slot.
-    generations: Vec<u32>,
+    /// How many values were ever inserted, which is each one's generation. It wraps after 2^32 of them; a key is mistaken
+    /// for another only if the same slot is then filled by the very same count.
+    inserted: u32,
+    slots: Slab<Slot<T>>,
+}
+
+/// A value with its key beside it: looking it up compares one number, on a cache line that is needed anyway.
+#[derive(Debug)]
+#[repr(C)]
+struct Slot<T> {
+    id: ConnectionId,
+    value: T,
 }
 
 impl<T> GenerationSlab<T> {
     pub(crate) fn new(loop_index: u8) -> Self {
-        Self { loop_index, slots: Slab::new(), generations: Vec::new() }
+        Self { loop_index, inserted: 0, slots: Slab::new() }
     }
 
     pub(crate) fn insert(&mut self, value: T) -> ConnectionId {
-        let slot = self.slots.insert(value);
-        if slot == self.generations.len() {
-            self.generations.push(0);
-        }
-        ConnectionId::new(self.loop_index, self.generations[slot], slot)
+        let vacant = self.slots.vacant_entry();
+        let id = ConnectionId::new(self.loop_index, self.inserted, vacant.key());
+        self.inserted = self.inserted.wrapping_add(1);
+        vacant.insert(Slot { id, value });
+        id
     }
 
+    #[inline]
     pub(crate) fn get(&self, id: ConnectionId) -> Option<&T> {
-        self.names(id).then(|| self.slots.get(id.slot())).flatten()
+        self.slots.get(id.slot()).filter(|slot| slot.id == id).map(|slot| &slot.value)
     }
 
+    #[inline]
     pub(crate) fn get_mut(&mut self, id: ConnectionId) -> Option<&mut T> {
-        self.names(id).then(|| self.slots.get_mut(id.slot())).flatten()
+        self.slots.get_mut(id.slot()).filter(|slot| slot.id == id).map(|slot| &mut slot.value)
     }
 
     pub(crate) fn remove(&mut self, id: ConnectionId) -> Option<T> {
-        if !self.names(id) {
-            return None;
-        }
-        let value = self.slots.try_remove(id.slot())?;
-        let generation = &mut self.generations[id.slot()];
-        *generation = generation.wrapping_add(1);
-        Some(value)
+        self.get(id)?;
+        self.slots.try_remove(id.slot()).map(|slot| slot.value)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -49,11 +55,7 @@ impl<T> GenerationSlab<T> {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (ConnectionId, &T)> {
-        self.slots.iter().map(|(slot, value)| (ConnectionId::new(self.loop_index, self.generations[slot], slot), value))
-    }
-
-    fn names(&self, id: ConnectionId) -> bool {
-        id.loop_index() == self.loop_index && self.generations.get(id.slot()) == Some(&id.generation())
+        self.slots.iter().map(|(_, slot)| (slot.id, &slot.value))
     }
 }
 
