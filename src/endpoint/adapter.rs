@@ -117,7 +117,7 @@ impl Application for Endpoint {
     type Task = Task;
 
     fn upgrade(&mut self, sessions: &mut Sessions, id: ConnectionId, request: &UpgradeRequest) -> Answer {
-        let peer = sessions.peer_addr(id).cloned().unwrap_or(PeerAddr::Unknown);
+        let peer = sessions.peer_addr(id).unwrap_or(PeerAddr::Unknown);
         if let Err(rejection) = self.policy.judge(request) {
             return self.refuse(&peer, &rejection);
         }
@@ -145,7 +145,7 @@ impl Application for Endpoint {
 
     fn request(&mut self, sessions: &mut Sessions, id: ConnectionId, request: &Request) -> Response {
         self.core.counters.http_requests.add(1);
-        let peer = sessions.peer_addr(id).cloned().unwrap_or(PeerAddr::Unknown);
+        let peer = sessions.peer_addr(id).unwrap_or(PeerAddr::Unknown);
         self.handler.on_http(request, &peer).unwrap_or_else(|| self.policy.respond(request))
     }
 

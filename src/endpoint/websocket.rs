@@ -30,7 +30,7 @@ impl<'a> WebSocket<'a> {
 
     /// Who is at the other end.
     pub fn peer_addr(&self) -> PeerAddr {
-        self.sessions().peer_addr(self.id).cloned().unwrap_or(PeerAddr::Unknown)
+        self.sessions().peer_addr(self.id).unwrap_or(PeerAddr::Unknown)
     }
 
     /// Which end this is.

@@ -43,4 +43,5 @@ pub use mailbox::{PostError, Remote};
 pub use sent::{SendError, Sent};
 pub use sessions::{Readiness, Sessions, TimerId};
 pub use tls::{CertificateFiles, TlsAcceptor, TlsConnector, TlsError, TlsInfo, TlsStream};
+pub(crate) use transport::Peer;
 pub use transport::{PeerAddr, Stream, Transport};

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use super::dial::{DialContext, DialStep};
 use super::session::{self, Origin, Phase};
 use super::sessions::Report;
-use super::{Answer, Application, ConnectionId, DialError, PeerAddr, Sessions, Stream, Transport};
+use super::{Answer, Application, ConnectionId, DialError, Peer, Sessions, Stream, Transport};
 use crate::handshake::{Agreed, ClientHandshake, HandshakeError, Rejection, Request, Response, UpgradeRequest};
 use crate::protocol::{Connection, Role};
 
@@ -69,9 +69,9 @@ impl Sessions {
                 match ClientHandshake::new(&request.uri, &request.options) {
                     Ok((handshake, bytes)) => {
                         let (config, deadline) = (request.config.clone(), dialing.deadline);
-                        log_tls(id, &peer, &transport);
+                        session.peer = peer.into();
+                        log_tls(id, &session.peer, &transport);
                         session.transport = Some(transport);
-                        session.peer = peer;
                         session.phase = Phase::Answer(Box::new(session::Answer { handshake, config, deadline }));
                         session.outbox.tail(&mut self.pool).extend_from_slice(&bytes);
                         // Its readiness so far was the dialling's to see.
@@ -168,7 +168,7 @@ impl Sessions {
         if let Some(session) = self.slab.get_mut(id)
             && mem::take(&mut session.flags.half_open)
         {
-            self.admission.opened(&session.peer);
+            self.admission.opened(&session.peer.addr());
         }
         self.guard(Some(id), "opened", |sessions| app.opened(sessions, id));
     }
@@ -272,7 +272,7 @@ impl Sessions {
 }
 
 /// What the two ends agreed on, if they speak TLS.
-fn log_tls(id: ConnectionId, peer: &PeerAddr, transport: &Transport) {
+fn log_tls(id: ConnectionId, peer: &Peer, transport: &Transport) {
     if let Transport::Tls(stream) = transport
         && let Some(info) = stream.info()
     {

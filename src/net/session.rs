@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::dial::Dial;
 use super::outbox::{BufferPool, Flushed, Outbox};
 use super::timers::{TimerKey, later};
-use super::{NetConfig, PeerAddr, Stream, Transport};
+use super::{NetConfig, Peer, PeerAddr, Stream, Transport};
 use crate::handshake::{Agreed, ClientHandshake, HeadReader, UpgradeRequest};
 use crate::protocol::{self, Connection, State};
 
@@ -23,7 +23,7 @@ pub(crate) struct Session {
     pub(crate) pending: Option<Box<Pending>>,
     /// The entry in the timer wheel, and when it comes up. It is left alone while deadlines only move further away.
     pub(crate) timer: Option<(TimerKey, Instant)>,
-    pub(crate) peer: PeerAddr,
+    pub(crate) peer: Peer,
     pub(crate) data: Option<Box<dyn Any + Send>>,
     pub(crate) origin: Option<Box<Origin>>,
     pub(crate) flags: Flags,
@@ -143,7 +143,7 @@ impl Session {
             outbox: Outbox::default(),
             pending: None,
             timer: None,
-            peer,
+            peer: peer.into(),
             data: None,
             origin: None,
             flags: Flags::default(),

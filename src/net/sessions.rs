@@ -338,8 +338,8 @@ impl Sessions {
     }
 
     /// Who is at the other end.
-    pub fn peer_addr(&self, id: ConnectionId) -> Option<&PeerAddr> {
-        self.slab.get(id).map(|session| &session.peer)
+    pub fn peer_addr(&self, id: ConnectionId) -> Option<PeerAddr> {
+        self.slab.get(id).map(|session| session.peer.addr())
     }
 
     /// The request that opened a connection of the server role, if [`NetConfig::keep_requests`] is on.
@@ -566,10 +566,10 @@ impl Sessions {
             self.admission.end_tls();
         }
         if session.flags.half_open {
-            self.admission.opened(&session.peer);
+            self.admission.opened(&session.peer.addr());
         }
         if session.flags.counted {
-            self.admission.gone(&session.peer);
+            self.admission.gone(&session.peer.addr());
         }
         if session.flags.refused {
             self.refused -= 1;

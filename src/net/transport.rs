@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::{self, IoSlice, Read, Write};
-use std::net::{IpAddr, Shutdown, SocketAddr};
+use std::net::{IpAddr, Shutdown, SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
 
 use mio::event::Source;
@@ -219,6 +219,61 @@ impl fmt::Display for PeerAddr {
             Self::Unix(Some(path)) => write!(f, "unix:{}", path.display()),
             Self::Unix(None) => f.write_str("unix"),
             Self::Unknown => f.write_str("unknown"),
+        }
+    }
+}
+
+/// A [`PeerAddr`] as each of many connections keeps it: the usual kind in half of the room, any other behind a pointer.
+#[derive(Debug)]
+pub(crate) enum Peer {
+    V4(SocketAddrV4),
+    Other(Box<PeerAddr>),
+}
+
+impl Peer {
+    pub(crate) fn addr(&self) -> PeerAddr {
+        match self {
+            Self::V4(addr) => PeerAddr::Ip(SocketAddr::V4(*addr)),
+            Self::Other(addr) => PeerAddr::clone(addr),
+        }
+    }
+}
+
+impl From<PeerAddr> for Peer {
+    fn from(addr: PeerAddr) -> Self {
+        match addr {
+            PeerAddr::Ip(SocketAddr::V4(addr)) => Self::V4(addr),
+            other => Self::Other(Box::new(other)),
+        }
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::V4(addr) => addr.fmt(f),
+            Self::Other(addr) => addr.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_is_kept_small_and_nothing_of_it_is_lost() {
+        assert!(size_of::<Peer>() <= 16, "{} bytes", size_of::<Peer>());
+        let ip = |addr: &str| PeerAddr::Ip(addr.parse().unwrap());
+        for (addr, shown) in [
+            (ip("192.0.2.1:80"), "192.0.2.1:80"),
+            (ip("[2001:db8::1]:80"), "[2001:db8::1]:80"),
+            (PeerAddr::Unix(Some("/run/echo".into())), "unix:/run/echo"),
+            (PeerAddr::Unix(None), "unix"),
+            (PeerAddr::Unknown, "unknown"),
+        ] {
+            let peer = Peer::from(addr.clone());
+            assert_eq!((peer.addr(), peer.to_string()), (addr, shown.to_owned()));
         }
     }
 }
