@@ -317,9 +317,10 @@ fn a_panic_ends_the_connection_it_was_about_and_nothing_else() {
 fn a_shutdown_tells_everybody_and_comes_to_an_end() {
     let (teller, ear) = teller();
     let server = Running::start(Server::builder(), teller);
-    let mut peers: Vec<_> = (0..5).map(|_| server.open()).collect();
+    // Before the others, so that it is accepted when they are open.
     let mut half_open = server.raw();
     half_open.send("GET / HT");
+    let mut peers: Vec<_> = (0..5).map(|_| server.open()).collect();
     server.wait_until("all are open", |server| server.handle.metrics().connections_open == 5);
     let (addr, handle) = (server.addr, server.handle.clone());
     handle.shutdown(support::PATIENCE);
