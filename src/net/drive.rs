@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use super::outbox::Flushed;
 use super::session::{Pending, Phase};
-use super::sessions::{Report, Timer};
+use super::sessions::Report;
 use super::{Application, ConnectionId, DialError, Readiness, Sessions, Stream, Transport};
 use crate::protocol::{self, Event, Input, Scratch, Teardown};
 use crate::wire::CloseCode;
 
-/// Timers handled per turn at most, so that a hundred thousand on one tick do not hold up everybody else.
+/// Timers and alarms handled per turn at most, so that a hundred thousand on one tick do not hold up everybody else.
 const TIMER_BATCH: usize = 4096;
 
 /// How much longer a connection's deadlines wait while its peer slowly takes what is queued for it.
@@ -76,22 +76,20 @@ impl Sessions {
             let Some(id) = self.requeued.pop_front() else { break };
             self.resume(app, id);
         }
-        self.wheel.advance(now, &mut self.due);
+        self.alarms.advance(now, &mut self.alarmed);
         for _ in 0..TIMER_BATCH {
-            match self.due.pop_front() {
-                Some((key, Timer::Session(id))) => {
-                    if let Some(session) = self.slab.get_mut(id)
-                        && session.timer.is_some_and(|(armed, _)| armed == key)
-                    {
-                        session.timer = None;
-                        self.timeout(app, id);
-                    }
-                }
-                Some((_, Timer::Application(key))) => {
-                    self.guard(None, "timer", |sessions| app.timer(sessions, key));
-                }
-                None => break,
+            let Some(slot) = self.alarmed.pop_front() else { break };
+            // One whose alarm was set anew while it waited here is looked at then.
+            if let Some(id) = self.slab.occupant(slot)
+                && !self.alarms.is_set(slot)
+            {
+                self.timeout(app, id);
             }
+        }
+        self.timers.advance(now, &mut self.due);
+        for _ in 0..TIMER_BATCH {
+            let Some((_, key)) = self.due.pop_front() else { break };
+            self.guard(None, "timer", |sessions| app.timer(sessions, key));
         }
         self.drain_step(app);
         self.settle(app);
@@ -119,11 +117,14 @@ impl Sessions {
 
     /// When [`tick`](Self::tick) is due at the latest; now, if work is left over.
     pub fn next_deadline(&self) -> Option<Instant> {
-        if !self.requeued.is_empty() || !self.due.is_empty() || !self.dirty.is_empty() || !self.reports.is_empty() {
+        let is_left_over = !self.requeued.is_empty() || !self.alarmed.is_empty() || !self.due.is_empty();
+        if is_left_over || !self.dirty.is_empty() || !self.reports.is_empty() {
             return Some(self.now);
         }
         let drain = self.drain.as_ref().filter(|_| !self.is_finished()).map(|drain| drain.next(self.now));
-        [self.wheel.next_deadline(), drain].into_iter().flatten().min()
+        // An alarm may outlive its connection, but then there is nothing to look at.
+        let alarm = if self.is_empty() { None } else { self.alarms.next_deadline() };
+        [alarm, self.timers.next_deadline(), drain].into_iter().flatten().min()
     }
 
     /// Whether the drain has come to its end: nothing is left.
@@ -497,6 +498,7 @@ impl Sessions {
     /// The deadline of a connection has come, or seemed to.
     fn timeout<A: Application>(&mut self, app: &mut A, id: ConnectionId) {
         let Some(session) = self.slab.get_mut(id) else { return };
+        session.flags.postponed = false;
         if let Some(deadline) = session.deadline()
             && deadline <= self.now
         {
@@ -508,8 +510,8 @@ impl Sessions {
             };
             if mem::take(&mut session.flags.progress) && session.flags.blocked && is_patient {
                 // A slow reader is not a dead one: it takes what we send, and what it says meanwhile is not decoded.
-                let again = self.wheel.insert(self.now + PATIENCE, Timer::Session(id));
-                session.timer = Some((again, deadline));
+                session.flags.postponed = true;
+                self.alarms.set(id.slot(), self.now + PATIENCE);
                 return;
             }
             match &mut session.phase {

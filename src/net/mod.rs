@@ -12,6 +12,7 @@
 //! ```
 
 mod admission;
+mod alarms;
 mod application;
 mod config;
 mod dial;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::dial::Dial;
 use super::outbox::{BufferPool, Flushed, Outbox};
-use super::timers::{TimerKey, later};
+use super::timers::later;
 use super::{NetConfig, Peer, PeerAddr, Stream, Transport};
 use crate::handshake::{Agreed, ClientHandshake, HeadReader, UpgradeRequest};
 use crate::protocol::{self, Connection, State};
@@ -21,8 +21,6 @@ pub(crate) struct Session {
     pub(crate) outbox: Outbox,
     /// Bytes that were read but not decoded yet, because the outbox was full or the turn's budget spent.
     pub(crate) pending: Option<Box<Pending>>,
-    /// The entry in the timer wheel, and when it comes up. It is left alone while deadlines only move further away.
-    pub(crate) timer: Option<(TimerKey, Instant)>,
     pub(crate) peer: Peer,
     pub(crate) data: Option<Box<dyn Any + Send>>,
     pub(crate) origin: Option<Box<Origin>>,
@@ -121,8 +119,10 @@ pub(crate) struct Flags {
     pub(crate) paused: bool,
     /// The application was told `Backpressure` and hears `writable` once it is over.
     pub(crate) wants_writable: bool,
-    /// A stream that was full has taken something since its timer was last looked at: the peer is alive.
+    /// A stream that was full has taken something since its deadlines were last looked at: the peer is alive.
     pub(crate) progress: bool,
+    /// Its deadline has passed and was postponed, so it is not looked at again before its alarm.
+    pub(crate) postponed: bool,
     /// `closed` or `dial_failed` is on its way.
     pub(crate) reporting: bool,
     /// It was accepted and counts against its address.
@@ -142,7 +142,6 @@ impl Session {
             phase,
             outbox: Outbox::default(),
             pending: None,
-            timer: None,
             peer: peer.into(),
             data: None,
             origin: None,
@@ -269,6 +268,6 @@ mod tests {
     #[test]
     fn an_idle_connection_is_small() {
         // Ten thousand idle connections are to cost at most 1 KiB each, the poll's and the application's share included.
-        assert!(size_of::<Session>() <= 400, "{} bytes", size_of::<Session>());
+        assert!(size_of::<Session>() <= 240, "{} bytes", size_of::<Session>());
     }
 }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use mio::{Registry, Waker};
 
 use super::admission::{Admission, Refused};
+use super::alarms::Alarms;
 use super::dial::Dial;
 use super::drain::Drain;
 use super::mailbox::Notifier;
@@ -55,9 +56,14 @@ pub struct Sessions {
     pub(super) refused: usize,
     /// Connections ever refused by the loop itself. Only this thread writes; others may read it.
     pub(super) refusals: Arc<AtomicU64>,
-    pub(super) wheel: Wheel<Timer>,
-    /// Timers that are due and wait for their turn.
-    pub(super) due: VecDeque<(TimerKey, Timer)>,
+    /// When each connection is to be looked at for its deadlines.
+    pub(super) alarms: Alarms,
+    /// The slots of connections whose time for that has come and that wait for their turn.
+    pub(super) alarmed: VecDeque<usize>,
+    /// The application's timers.
+    pub(super) timers: Wheel<u64>,
+    /// Those that are due and wait for their turn.
+    pub(super) due: VecDeque<(TimerKey, u64)>,
     /// Those with something to send, each once.
     pub(super) dirty: Vec<ConnectionId>,
     /// Those that go on with the next turn without waiting for readiness, each once.
@@ -72,13 +78,6 @@ pub struct Sessions {
     pub(super) notifier: Notifier,
     pub(super) drain: Option<Drain>,
     pub(super) now: Instant,
-}
-
-/// What a timer of the wheel is for.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Timer {
-    Session(ConnectionId),
-    Application(u64),
 }
 
 /// How a connection ended.
@@ -114,7 +113,9 @@ impl Sessions {
             admission: Admission::default(),
             refused: 0,
             refusals: Arc::default(),
-            wheel: Wheel::new(now),
+            alarms: Alarms::new(now),
+            alarmed: VecDeque::new(),
+            timers: Wheel::new(now),
             due: VecDeque::new(),
             dirty: Vec::new(),
             requeued: VecDeque::new(),
@@ -320,12 +321,12 @@ impl Sessions {
 
     /// Has the application's `timer` called with `key` after `after`, never early and up to one tick (20 ms) late.
     pub fn set_timer(&mut self, after: Duration, key: u64) -> TimerId {
-        TimerId(self.wheel.insert(self.after(after), Timer::Application(key)))
+        TimerId(self.timers.insert(self.after(after), key))
     }
 
     /// Cancels a timer; whether it was still to come.
     pub fn cancel_timer(&mut self, timer: TimerId) -> bool {
-        if self.wheel.cancel(timer.0).is_some() {
+        if self.timers.cancel(timer.0).is_some() {
             return true;
         }
         let waiting = self.due.iter().position(|(key, _)| *key == timer.0);
@@ -516,17 +517,15 @@ impl Sessions {
         }
     }
 
-    /// Makes sure that the wheel comes back to this connection no later than its deadline. Deadlines mostly move away,
-    /// and then nothing is done: the entry that comes up too early finds the new one.
+    /// Makes sure that this connection is looked at no later than its deadline. Deadlines mostly move away, and then
+    /// nothing is done: the alarm that comes up too early finds the new one.
     pub(super) fn rearm(&mut self, id: ConnectionId) {
-        let Some(session) = self.slab.get_mut(id) else { return };
-        let Some(deadline) = session.deadline() else { return };
-        match session.timer {
-            Some((_, armed)) if armed <= deadline => return,
-            Some((key, _)) => drop(self.wheel.cancel(key)),
-            None => {}
+        if let Some(session) = self.slab.get(id)
+            && !session.flags.postponed
+            && let Some(deadline) = session.deadline()
+        {
+            self.alarms.set(id.slot(), deadline);
         }
-        session.timer = Some((self.wheel.insert(deadline, Timer::Session(id)), deadline));
     }
 
     /// The stream is broken or given up: closes it and has the application hear of it. `error` is what a connection that
@@ -559,9 +558,6 @@ impl Sessions {
     pub(super) fn remove(&mut self, id: ConnectionId) {
         let Some(mut session) = self.slab.remove(id) else { return };
         session.drop_stream(&mut self.pool);
-        if let Some((key, _)) = session.timer {
-            self.wheel.cancel(key);
-        }
         if session.flags.securing {
             self.admission.end_tls();
         }

@@ -45,6 +45,11 @@ impl<T> GenerationSlab<T> {
         self.slots.get_mut(id.slot()).filter(|slot| slot.id == id).map(|slot| &mut slot.value)
     }
 
+    /// The key of a slot's present occupant.
+    pub(crate) fn occupant(&self, slot: usize) -> Option<ConnectionId> {
+        self.slots.get(slot).map(|slot| slot.id)
+    }
+
     pub(crate) fn remove(&mut self, id: ConnectionId) -> Option<T> {
         self.get(id)?;
         self.slots.try_remove(id.slot()).map(|slot| slot.value)

@@ -11,7 +11,7 @@ use slab::Slab;
 pub(crate) const TICK: Duration = Duration::from_millis(20);
 
 /// One turn of the ring: 4096 × 20 ms, about 82 s, which is longer than every default deadline.
-const SLOTS: usize = 4096;
+pub(crate) const SLOTS: usize = 4096;
 const WORDS: usize = SLOTS / 64;
 const NONE: u32 = u32::MAX;
 
@@ -31,8 +31,7 @@ pub(crate) struct Wheel<T> {
     entries: Slab<Entry<T>>,
     /// The first entry of each slot.
     heads: Box<[u32]>,
-    /// One bit per slot that has entries.
-    occupied: [u64; WORDS],
+    occupied: Occupied,
     serial: u32,
 }
 
@@ -43,6 +42,41 @@ struct Entry<T> {
     previous: u32,
     next: u32,
     value: T,
+}
+
+/// The slots of a ring that have entries: one bit each.
+#[derive(Debug)]
+pub(crate) struct Occupied([u64; WORDS]);
+
+impl Default for Occupied {
+    fn default() -> Self {
+        Self([0; WORDS])
+    }
+}
+
+impl Occupied {
+    pub(crate) const fn insert(&mut self, slot: usize) {
+        self.0[slot / 64] |= 1 << (slot % 64);
+    }
+
+    pub(crate) const fn remove(&mut self, slot: usize) {
+        self.0[slot / 64] &= !(1 << (slot % 64));
+    }
+
+    /// The first tick in `first..=last` (at most one turn of the ring) whose slot has entries.
+    pub(crate) fn next(&self, first: u64, last: u64) -> Option<u64> {
+        let mut tick = first;
+        while tick <= last {
+            let slot = (tick % SLOTS as u64) as usize;
+            let rest_of_word = self.0[slot / 64] >> (slot % 64);
+            if rest_of_word != 0 {
+                let found = tick + u64::from(rest_of_word.trailing_zeros());
+                return (found <= last).then_some(found);
+            }
+            tick += 64 - (slot % 64) as u64;
+        }
+        None
+    }
 }
 
 /// That much later than `now`; a time that no clock will show is a century off.
@@ -57,7 +91,7 @@ impl<T> Wheel<T> {
             tick: 0,
             entries: Slab::new(),
             heads: vec![NONE; SLOTS].into_boxed_slice(),
-            occupied: [0; WORDS],
+            occupied: Occupied::default(),
             serial: 0,
         }
     }
@@ -81,7 +115,7 @@ impl<T> Wheel<T> {
             entry.previous = index;
         }
         self.heads[slot] = index;
-        self.occupied[slot / 64] |= 1 << (slot % 64);
+        self.occupied.insert(slot);
         TimerKey { index, serial: self.serial }
     }
 
@@ -104,7 +138,7 @@ impl<T> Wheel<T> {
         } else {
             let (first, last) = (self.tick + 1, target);
             let mut tick = first;
-            while let Some(next) = self.next_occupied(tick, last) {
+            while let Some(next) = self.occupied.next(tick, last) {
                 self.expire(Self::slot(next), target, due);
                 tick = next + 1;
             }
@@ -117,23 +151,8 @@ impl<T> Wheel<T> {
         if self.entries.is_empty() {
             return None;
         }
-        let tick = self.next_occupied(self.tick + 1, self.tick + SLOTS as u64)?;
+        let tick = self.occupied.next(self.tick + 1, self.tick + SLOTS as u64)?;
         Some(self.start + Duration::from_nanos(tick.saturating_mul(TICK.as_nanos() as u64)))
-    }
-
-    /// The first tick in `first..=last` (at most one turn of the ring) whose slot has entries.
-    fn next_occupied(&self, first: u64, last: u64) -> Option<u64> {
-        let mut tick = first;
-        while tick <= last {
-            let slot = Self::slot(tick);
-            let rest_of_word = self.occupied[slot / 64] >> (slot % 64);
-            if rest_of_word != 0 {
-                let found = tick + u64::from(rest_of_word.trailing_zeros());
-                return (found <= last).then_some(found);
-            }
-            tick += 64 - (slot % 64) as u64;
-        }
-        None
     }
 
     /// Takes out the entries of one slot that are due by `target`; those of later rounds stay.
@@ -160,7 +179,7 @@ impl<T> Wheel<T> {
             let slot = Self::slot(tick);
             self.heads[slot] = next;
             if next == NONE {
-                self.occupied[slot / 64] &= !(1 << (slot % 64));
+                self.occupied.remove(slot);
             }
         }
         value
