@@ -9,7 +9,7 @@ use tungstenite::protocol::Role;
 use tungstenite::{Message, WebSocket};
 
 use crate::peer::accept;
-use crate::process::{Ended, Process, loopwire, run};
+use crate::process::{Ended, Process, loopwire, run, with_descriptors};
 
 /// Measurements that end with their first answers, however long those take.
 const SHORT: [&str; 6] = ["--messages", "5", "--duration", "1h", "--warmup", "off"];
@@ -343,6 +343,17 @@ fn a_server_that_goes_away_ends_it() {
     let ended = bench(&["connect", &url, "-c", "1"]);
     assert_eq!(ended.code, Some(4), "{ended:?}");
     assert!(ended.stderr.contains("5 errors; the first: cannot connect to"), "{}", ended.stderr);
+}
+
+#[test]
+fn without_descriptors_it_says_how_many_connections_there_were() {
+    let (_server, url) = Process::server(&["echo", "--listen", "127.0.0.1:0"]);
+    let command = with_descriptors(40, &loopwire(&["bench", "echo", &url, "-c", "100"]));
+    let ended = run(command, b"");
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    for part in ["for the connection after the first", "Too many open files", "ulimit -n"] {
+        assert!(ended.stderr.contains(part), "{part}: {}", ended.stderr);
+    }
 }
 
 #[test]

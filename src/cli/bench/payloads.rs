@@ -8,6 +8,9 @@ use std::ops::Range;
 use loopwire::deflate::{Compressor, DeflateConfig};
 use loopwire::wire::{FrameHeader, MaskingKey, MessageKind, apply_mask};
 
+/// Messages up to this many bytes are compared whole.
+pub(super) const COMPARED_WHOLE: usize = 4096;
+
 /// Different messages at most, and at least.
 const MAX_DIFFERENT: usize = 64;
 const MIN_DIFFERENT: usize = 2;
@@ -49,7 +52,7 @@ pub(super) struct Payloads {
     /// Masked frames, as a client sends them. The first ones stand again behind the last, for runs across the end.
     frames: Vec<u8>,
     starts: Vec<usize>,
-    /// The same in frames as a server sends them, one to a message and uncompressed.
+    /// The same in frames as a server sends them, one to a message and uncompressed; of large messages none.
     replies: Vec<u8>,
     reply_len: usize,
 }
@@ -89,8 +92,10 @@ impl Payloads {
     fn push(&mut self, index: usize, compressor: Option<&mut Compressor>) {
         let opcode = self.kind.opcode();
         let plain = self.plain(index).to_vec();
-        FrameHeader::new(opcode, plain.len() as u64).encode(&mut self.replies);
-        self.replies.extend_from_slice(&plain);
+        if plain.len() <= COMPARED_WHOLE {
+            FrameHeader::new(opcode, plain.len() as u64).encode(&mut self.replies);
+            self.replies.extend_from_slice(&plain);
+        }
 
         let rsv1 = compressor.is_some();
         let mut payload = Vec::new();
@@ -120,6 +125,9 @@ impl Payloads {
 
     /// How many messages `bytes` answer, if they are exactly the replies to those from `index` on.
     pub(super) fn answered_by(&self, index: usize, bytes: &[u8]) -> Option<usize> {
+        if self.reply_len == 0 {
+            return None;
+        }
         let expected = self.replies.get(index * self.reply_len..)?.get(..bytes.len())?;
         (bytes.len().is_multiple_of(self.reply_len) && bytes == expected).then(|| bytes.len() / self.reply_len)
     }

@@ -8,11 +8,10 @@ use std::fmt;
 use loopwire::deflate::{Decompressor, DeflateParams};
 use loopwire::wire::{CloseFrame, FrameHeader, Opcode, ProtocolError};
 
-use super::payloads::Payloads;
+use super::payloads::{COMPARED_WHOLE, Payloads};
 
-/// Messages up to this many bytes are compared whole. Of larger ones every 64th is, and of the others each piece that
-/// arrives by its first 64 bytes: comparing them all could cost more than the server's work.
-pub(super) const COMPARED_WHOLE: usize = 4096;
+/// Of messages larger than [`COMPARED_WHOLE`] every 64th is compared whole, and of the others each piece that arrives by its
+/// first 64 bytes: comparing them all could cost more than the server's work.
 const ONE_IN: u32 = 64;
 const COMPARED_OF_A_PIECE: usize = 64;
 /// Of compressed replies, those that are inflated and compared: so many of the first connection.
@@ -139,7 +138,6 @@ impl Replies {
         let between = self.frame.is_none() && self.message.is_none() && self.head_len == 0;
         if between
             && self.judge != Judge::Header
-            && payloads.size <= COMPARED_WHOLE
             && let Some(messages) = payloads.answered_by(self.next, piece)
         {
             self.next = payloads.after(self.next, messages);
