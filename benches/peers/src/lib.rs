@@ -1,5 +1,7 @@
 //! What the servers have in common: their arguments, their listener, and the opening handshake for those that have none.
 
+pub mod tokio;
+
 use std::env;
 use std::fmt::{self, Display};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -89,22 +91,36 @@ pub fn listen(port: u16) -> TcpListener {
     })
 }
 
-/// The answer to an opening handshake, once its request is complete; `None` until then.
-///
-/// Nothing is judged: the load generator's requests are known to be right.
-pub fn answer(request: &[u8]) -> Option<String> {
-    if !request.ends_with(b"\r\n\r\n") {
-        return None;
+/// The request of an opening handshake. Nothing is judged: the load generator's requests are known to be right.
+#[derive(Debug)]
+pub struct Request<'a> {
+    key: &'a str,
+    /// The extensions that the client offers, as it wrote them.
+    pub offers: Option<&'a str>,
+}
+
+impl<'a> Request<'a> {
+    /// `None` until the request is complete.
+    pub fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let text = str::from_utf8(bytes).ok()?.strip_suffix("\r\n\r\n")?;
+        let field = |wanted: &str| {
+            text.lines().find_map(|line| {
+                let (name, value) = line.split_once(':')?;
+                name.eq_ignore_ascii_case(wanted).then(|| value.trim())
+            })
+        };
+        Some(Self { key: field("Sec-WebSocket-Key")?, offers: field("Sec-WebSocket-Extensions") })
     }
-    let request = str::from_utf8(request).ok()?;
-    let key = request.lines().find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("sec-websocket-key").then(|| value.trim())
-    })?;
-    Some(format!(
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n\r\n",
-        accept(key)
-    ))
+
+    /// Agrees to everything, and to `extension`.
+    pub fn answer(&self, extension: Option<&str>) -> String {
+        let field = extension.map(|extension| format!("Sec-WebSocket-Extensions: {extension}\r\n")).unwrap_or_default();
+        format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: {}\r\n{field}\r\n",
+            accept(self.key)
+        )
+    }
 }
 
 /// [RFC 6455 §4.2.2]
@@ -135,9 +151,10 @@ mod tests {
     #[test]
     fn answers_a_whole_request_with_the_key_of_the_rfc() {
         let request = "GET / HTTP/1.1\r\nHost: x\r\nsec-websocket-key:  dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-        assert_eq!(answer(&request.as_bytes()[..request.len() - 1]), None);
-        assert!(
-            answer(request.as_bytes()).unwrap().contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
-        );
+        assert!(Request::parse(&request.as_bytes()[..request.len() - 1]).is_none());
+        let request = Request::parse(request.as_bytes()).unwrap();
+        assert_eq!(request.offers, None);
+        assert!(request.answer(None).ends_with("\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"));
+        assert!(request.answer(Some("x; y")).ends_with("=\r\nSec-WebSocket-Extensions: x; y\r\n\r\n"));
     }
 }

@@ -4,14 +4,15 @@
 //! ends where counting says, no byte of it is looked at, and the payload goes back as it came, still masked. A client's
 //! frame is four bytes longer than a server's, its masking key: after the first frame of a read what follows is shifted
 //! by that much instead of moved, so that headers stand where a client expects them, and between them as many bytes as
-//! they say. Whoever measures this must not compare payloads.
+//! they say. Whoever measures this must not compare payloads. Messages of no size at all are taken for pings, which is how
+//! idle connections are asked in the end whether they still work.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::mem::{ManuallyDrop, take};
+use std::mem::ManuallyDrop;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 
-use loopwire_peers::{Arguments, Mode, answer, listen};
+use loopwire_peers::{Arguments, Mode, Request, listen};
 
 const BUFFER: usize = 512 * 1024;
 const EVENTS: usize = 1024;
@@ -105,10 +106,10 @@ impl Connection {
 
     fn upgrade(&mut self, stream: &mut TcpStream, read: &[u8]) -> io::Result<()> {
         self.kept.extend_from_slice(read);
-        if let Some(response) = answer(&self.kept) {
-            take(&mut self.kept);
+        if let Some(request) = Request::parse(&self.kept) {
+            stream.write_all(request.answer(None).as_bytes())?;
             self.upgraded = true;
-            stream.write_all(response.as_bytes())?;
+            self.kept = Vec::new();
         }
         Ok(())
     }
@@ -131,10 +132,12 @@ struct Frames {
 }
 
 const KEY: usize = 4;
+const BINARY: u8 = 0x82;
+const PONG: u8 = 0x8a;
 
 impl Frames {
     fn new(payload: usize) -> Self {
-        let mut header = vec![0x82];
+        let mut header = vec![if payload == 0 { PONG } else { BINARY }];
         match payload {
             0..126 => header.push(payload as u8),
             126..0x1_0000 => header.extend([&[126][..], &(payload as u16).to_be_bytes()].concat()),
