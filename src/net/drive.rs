@@ -6,9 +6,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use super::outbox::Flushed;
-use super::session::{Pending, Phase};
+use super::session::{Pending, Phase, Session};
 use super::sessions::Report;
-use super::{Application, ConnectionId, DialError, Readiness, Sessions, Stream, Transport};
+use super::{Application, ConnectionId, DialError, NetConfig, Readiness, Sessions, Stream, Transport};
 use crate::protocol::{self, Event, Input, Scratch, Teardown};
 use crate::wire::CloseCode;
 
@@ -29,8 +29,29 @@ struct Budget {
     payload: usize,
 }
 
-/// How much more payload than input a turn allows.
-const INFLATION: usize = 4;
+impl Budget {
+    /// How much more payload than input a turn allows.
+    const INFLATION: usize = 4;
+
+    fn new(config: &NetConfig) -> Self {
+        let bytes = config.turn_bytes;
+        Self { bytes, events: config.turn_events, payload: bytes.saturating_mul(Self::INFLATION) }
+    }
+
+    fn is_spent(&self) -> bool {
+        self.events == 0 || self.payload == 0
+    }
+
+    fn take(&mut self, event: &Event<'_>) {
+        let len = match event {
+            Event::Message(message) => message.payload().len(),
+            Event::Piece(piece) => piece.data.len(),
+            _ => 0,
+        };
+        self.events -= 1;
+        self.payload = self.payload.saturating_sub(len);
+    }
+}
 
 /// Why decoding stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,11 +77,12 @@ impl Sessions {
         let Some(session) = self.slab.get_mut(id) else { return };
         session.flags.readable |= readiness.readable || readiness.read_closed;
         session.flags.read_closed |= readiness.read_closed;
+        // One that is in line already has its turn in `tick`.
+        let is_in_line = session.flags.queued;
         if readiness.writable && mem::take(&mut session.flags.blocked) {
             self.mark_dirty(id);
         }
-        // One that is in line already has its turn in `tick`.
-        if self.slab.get(id).is_some_and(|session| !session.flags.queued) {
+        if !is_in_line {
             self.drive(app, id);
             self.settle(app);
         }
@@ -102,7 +124,7 @@ impl Sessions {
         for _ in 0..3 {
             let mut dirty = mem::take(&mut self.dirty);
             if dirty.is_empty() {
-                return;
+                break;
             }
             for id in dirty.drain(..) {
                 self.flush_dirty(id);
@@ -112,6 +134,9 @@ impl Sessions {
                 self.dirty = dirty;
             }
             self.settle(app);
+        }
+        if self.dirty.is_empty() {
+            self.pool.end_run();
         }
     }
 
@@ -168,14 +193,19 @@ impl Sessions {
 
     /// Moves one connection on as far as its stream, its outbox and its budget allow.
     fn drive<A: Application>(&mut self, app: &mut A, id: ConnectionId) {
-        if self.drive_opening(id) {
-            let ending = self.slab.get(id).is_some_and(|session| matches!(session.phase, Phase::Ending(_)));
-            if ending {
+        let Some(session) = self.slab.get(id) else { return };
+        let takes_bytes = match session.phase {
+            Phase::Open(_) | Phase::Head(_) | Phase::Answer(_) => true,
+            Phase::Dialing(_) | Phase::Secure(_) => self.drive_opening(id),
+            Phase::Ending(_) => {
                 self.discard(id);
-            } else {
-                self.pump(app, id);
-                self.tear_down(id);
+                false
             }
+            Phase::Deciding | Phase::Gone => false,
+        };
+        if takes_bytes {
+            self.pump(app, id);
+            self.tear_down(id);
         }
         self.rearm(id);
         // What it was told meanwhile, mostly by its own handler, leaves while it is warm in the cache. If others were
@@ -191,60 +221,27 @@ impl Sessions {
         // Both are lent to events, so they may not stay where the application could reach them.
         let mut receive = mem::take(&mut self.receive);
         let mut scratch = mem::take(&mut self.scratch);
-        let bytes = self.config.turn_bytes;
-        let mut budget = Budget { bytes, events: self.config.turn_events, payload: bytes.saturating_mul(INFLATION) };
-        while let Some(session) = self.slab.get_mut(id) {
-            if let Some(mut pending) = session.pending.take() {
-                let bytes = &mut pending.bytes[pending.at..];
-                let (used, stop) = self.consume(app, id, bytes, &mut scratch, &mut budget);
-                pending.at += used;
-                if stop == Stop::Exhausted {
-                    self.pool.give(pending.bytes);
-                    continue;
-                }
-                if stop == Stop::Later
-                    && let Some(session) = self.slab.get_mut(id)
-                {
-                    session.pending = Some(pending);
-                }
-                break;
-            }
-            let takes_input = matches!(session.phase, Phase::Open(_) | Phase::Head(_) | Phase::Answer(_));
-            if !takes_input || !self.has_room(id) {
-                break;
-            }
-            if budget.bytes == 0 || budget.events == 0 || budget.payload == 0 {
-                self.requeue(id);
-                break;
-            }
-            match self.read(id, &mut receive) {
-                Ok(0) => {
-                    self.input_ended(id, None);
-                    break;
-                }
-                Ok(len) => {
-                    budget.bytes = budget.bytes.saturating_sub(len);
-                    let (used, stop) = self.consume(app, id, &mut receive[..len], &mut scratch, &mut budget);
-                    if stop == Stop::Later
-                        && used < len
-                        && let Some(session) = self.slab.get_mut(id)
-                    {
-                        let mut bytes = self.pool.take();
-                        bytes.extend_from_slice(&receive[used..len]);
-                        session.pending = Some(Box::new(Pending { bytes, at: 0 }));
-                    }
-                    if stop != Stop::Exhausted {
+        let mut budget = Budget::new(&self.config);
+        if self.finish_pending(app, id, &mut scratch, &mut budget) {
+            while self.may_read(id, &budget) {
+                let len = match self.read(id, &mut receive) {
+                    Ok(0) => {
+                        self.input_ended(id, None);
                         break;
                     }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if self.slab.get(id).is_some_and(|session| session.flags.write_broken) {
-                        self.input_ended(id, Some(io::ErrorKind::BrokenPipe.into()));
+                    Ok(len) => len,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(error) => {
+                        self.input_ended(id, Some(error));
+                        break;
                     }
-                    break;
-                }
-                Err(error) => {
-                    self.input_ended(id, Some(error));
+                };
+                budget.bytes = budget.bytes.saturating_sub(len);
+                let (used, stop) = self.consume(app, id, &mut receive[..len], &mut scratch, &mut budget);
+                if stop != Stop::Exhausted {
+                    if stop == Stop::Later && used < len {
+                        self.keep_pending(id, &receive[used..len]);
+                    }
                     break;
                 }
             }
@@ -253,14 +250,55 @@ impl Sessions {
         self.scratch = scratch;
     }
 
-    /// Reads once, unless the stream is known to have nothing; that is answered `WouldBlock` too.
-    fn read(&mut self, id: ConnectionId, buffer: &mut [u8]) -> io::Result<usize> {
-        let blocked = Err(io::ErrorKind::WouldBlock.into());
-        let Some(session) = self.slab.get_mut(id) else { return blocked };
-        let Some(transport) = &mut session.transport else { return blocked };
-        if !session.flags.readable && !transport.has_buffered_plaintext() {
-            return blocked;
+    /// Decodes what earlier turns have left; whether nothing is left of it and reading can go on.
+    fn finish_pending<A: Application>(
+        &mut self,
+        app: &mut A,
+        id: ConnectionId,
+        scratch: &mut Scratch,
+        budget: &mut Budget,
+    ) -> bool {
+        let Some(mut pending) = self.slab.get_mut(id).and_then(|session| session.pending.take()) else { return true };
+        let (used, stop) = self.consume(app, id, &mut pending.bytes[pending.at..], scratch, budget);
+        pending.at += used;
+        if stop == Stop::Later
+            && let Some(session) = self.slab.get_mut(id)
+        {
+            session.pending = Some(pending);
         }
+        stop == Stop::Exhausted
+    }
+
+    fn keep_pending(&mut self, id: ConnectionId, bytes: &[u8]) {
+        if let Some(session) = self.slab.get_mut(id) {
+            session.pending = Some(Box::new(Pending { bytes: bytes.to_vec(), at: 0 }));
+        }
+    }
+
+    /// Whether the stream is to be read: it may have something, there is room for the replies, and it is still this
+    /// connection's turn.
+    fn may_read(&mut self, id: ConnectionId, budget: &Budget) -> bool {
+        let Some(session) = self.slab.get(id) else { return false };
+        if !matches!(session.phase, Phase::Open(_) | Phase::Head(_) | Phase::Answer(_)) {
+            return false;
+        }
+        if !session.is_readable() {
+            if session.flags.write_broken {
+                self.input_ended(id, Some(io::ErrorKind::BrokenPipe.into()));
+            }
+            return false;
+        }
+        if budget.bytes == 0 || budget.is_spent() {
+            self.requeue(id);
+            return false;
+        }
+        self.has_room(id)
+    }
+
+    /// Reads once, and notes whether that leaves the stream with something to read.
+    fn read(&mut self, id: ConnectionId, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(session) = self.slab.get_mut(id) else { return Err(io::ErrorKind::WouldBlock.into()) };
+        let Some(transport) = &mut session.transport else { return Err(io::ErrorKind::WouldBlock.into()) };
         loop {
             let read = transport.read(buffer);
             match &read {
@@ -334,30 +372,56 @@ impl Sessions {
     ) -> (usize, Stop) {
         let len = bytes.len();
         let mut input = Input::new(bytes);
-        loop {
-            if !self.has_room(id) {
-                return (len - input.remaining().len(), Stop::Later);
+        let stop = loop {
+            // What was decoded before a panic stays so, and the connection goes on behind it, to its close.
+            let stop = self.guard(Some(id), "event", |sessions| {
+                sessions.decode_events(app, id, &mut input, &mut *scratch, &mut *budget)
+            });
+            if let Some(stop) = stop {
+                break stop;
             }
-            if budget.events == 0 || budget.payload == 0 {
-                self.requeue(id);
-                return (len - input.remaining().len(), Stop::Later);
-            }
-            let Some(session) = self.slab.get_mut(id) else { return (len, Stop::Over) };
-            let Phase::Open(connection) = &mut session.phase else { return (len, Stop::Over) };
-            protocol::log_as(id);
-            let event = connection.receive(&mut input, scratch, session.outbox.tail(&mut self.pool), self.now);
-            if let Some(Event::Error(error)) = &event {
-                log::info!("{}: {error}", session.peer);
-            }
+        };
+        if let Some(session) = self.slab.get_mut(id) {
             if session.outbox.is_empty() {
                 session.outbox.settle(&mut self.pool);
             } else {
                 self.mark_dirty(id);
             }
-            let Some(event) = event else { return (len, Stop::Exhausted) };
-            budget.events -= 1;
-            budget.payload = budget.payload.saturating_sub(payload_len(&event));
-            self.guard(Some(id), "event", |sessions| app.event(sessions, id, event));
+        }
+        (len - input.remaining().len(), stop)
+    }
+
+    fn decode_events<A: Application>(
+        &mut self,
+        app: &mut A,
+        id: ConnectionId,
+        input: &mut Input<'_>,
+        scratch: &mut Scratch,
+        budget: &mut Budget,
+    ) -> Stop {
+        let room = self.config.high_water_mark.min(self.config.max_buffered);
+        loop {
+            let Some(mut session) = self.slab.get_mut(id) else { return Stop::Over };
+            if session.outbox.len() >= room {
+                if !self.has_room(id) {
+                    return Stop::Later;
+                }
+                let Some(same) = self.slab.get_mut(id) else { return Stop::Over };
+                session = same;
+            }
+            if budget.is_spent() {
+                self.requeue(id);
+                return Stop::Later;
+            }
+            let Phase::Open(connection) = &mut session.phase else { return Stop::Over };
+            protocol::log_as(id);
+            let event = connection.receive(input, scratch, session.outbox.tail(&mut self.pool), self.now);
+            let Some(event) = event else { return Stop::Exhausted };
+            if let Event::Error(error) = &event {
+                log::info!("{}: {error}", session.peer);
+            }
+            budget.take(&event);
+            app.event(self, id, event);
         }
     }
 
@@ -427,6 +491,9 @@ impl Sessions {
         let mut receive = mem::take(&mut self.receive);
         let mut budget = self.config.turn_bytes;
         let ended = loop {
+            if !self.slab.get(id).is_some_and(Session::is_readable) {
+                break false;
+            }
             if budget == 0 {
                 self.requeue(id);
                 break false;
@@ -539,13 +606,4 @@ impl Sessions {
 /// Whether a deadline that has passed may still be postponed for a slow reader.
 fn is_recent(deadline: Instant, now: Instant) -> bool {
     deadline.checked_add(LAST_PATIENCE).is_none_or(|last| now < last)
-}
-
-/// How much data an event brings.
-fn payload_len(event: &Event<'_>) -> usize {
-    match event {
-        Event::Message(message) => message.payload().len(),
-        Event::Piece(piece) => piece.data.len(),
-        _ => 0,
-    }
 }

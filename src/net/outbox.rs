@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, Write};
+use std::mem;
 
 use super::Transport;
-use crate::wire::SharedFrame;
+use crate::wire::{Encoding, PreparedMessage, SharedFrame};
 
 /// Shared frames of at least this many bytes are queued by reference: below, copying is cheaper than a slice of its own
 /// in the vectored write.
@@ -17,12 +18,23 @@ pub(crate) const AT_ONCE: usize = 8 * 1024;
 /// Slices in one vectored write at most; more than enough for what one turn gathers.
 const SLICES: usize = 64;
 
-/// The bytes that wait to be sent on one connection, in order. An empty one owns no memory.
+/// The bytes that wait to be sent on one connection, in order.
 #[derive(Debug, Default)]
-pub(crate) struct Outbox {
-    /// What comes before the tail: present once a shared frame was queued by reference.
-    #[expect(clippy::box_collection, reason = "an idle connection carries one word instead of four")]
-    queue: Option<Box<VecDeque<Chunk>>>,
+pub(crate) enum Outbox {
+    #[default]
+    Empty,
+    /// In a buffer that is this connection's for as long as something waits in it.
+    Own(Box<Buffer>),
+    /// In the loop's run of what this turn sends to many: from one byte of it to another. Nothing is copied for a
+    /// connection that is sent nothing else and takes all of it.
+    Run { start: u32, end: u32 },
+}
+
+/// What an outbox borrows from the pool.
+#[derive(Debug, Default)]
+pub(crate) struct Buffer {
+    /// What comes before the tail: there are some once a shared frame was queued by reference.
+    queue: VecDeque<Chunk>,
     /// What is written now is appended here.
     tail: Vec<u8>,
     /// Bytes of the first chunk (or of the tail, if there is no other) that have left.
@@ -57,38 +69,77 @@ pub(crate) enum Flushed {
 
 impl Outbox {
     /// Bytes that wait.
+    #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.queued + self.tail.len() - self.sent
+        match self {
+            Self::Empty => 0,
+            Self::Own(buffer) => buffer.len(),
+            Self::Run { start, end } => (end - start) as usize,
+        }
     }
 
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Where to append; the buffer comes from the pool if there is none.
+    #[inline]
     pub(crate) fn tail(&mut self, pool: &mut BufferPool) -> &mut Vec<u8> {
-        if self.tail.capacity() == 0 {
-            self.tail = pool.take();
-        }
-        &mut self.tail
+        &mut self.own(pool).tail
     }
 
-    /// Queues a frame behind all that was written before.
-    pub(crate) fn push_shared(&mut self, frame: SharedFrame, pool: &mut BufferPool) {
-        let bytes = frame.as_ref();
-        if bytes.len() < BY_REFERENCE {
-            self.tail(pool).extend_from_slice(bytes);
-            return;
+    /// The connection's own buffer, with all that waits in it.
+    #[inline]
+    fn own(&mut self, pool: &mut BufferPool) -> &mut Buffer {
+        if !matches!(self, Self::Own(_)) {
+            let mut buffer = pool.take();
+            if let Self::Run { start, end } = *self {
+                buffer.tail.extend_from_slice(&pool.run.bytes[start as usize..end as usize]);
+            }
+            *self = Self::Own(buffer);
         }
-        self.queued += self.tail.len() + bytes.len();
-        let queue = self.queue.get_or_insert_default();
-        if !self.tail.is_empty() {
-            queue.push_back(Chunk::Bytes(std::mem::take(&mut self.tail)));
+        match self {
+            Self::Own(buffer) => buffer,
+            Self::Empty | Self::Run { .. } => unreachable!("it was just given one"),
         }
-        queue.push_back(Chunk::Shared(frame));
     }
 
-    /// Gives a tail that stayed empty back to the pool.
+    /// Queues a frame that others are sent too, behind all that was written before.
+    pub(crate) fn push_shared(&mut self, message: &PreparedMessage, encoding: Encoding, pool: &mut BufferPool) {
+        let bytes = message.encoded(encoding);
+        if bytes.len() >= BY_REFERENCE {
+            return self.own(pool).push(message.share(encoding));
+        }
+        match self {
+            Self::Own(buffer) => return buffer.tail.extend_from_slice(bytes),
+            Self::Empty => {
+                if let Some((start, end)) = pool.run.place(message, encoding) {
+                    *self = Self::Run { start, end };
+                    return;
+                }
+            }
+            Self::Run { end, .. } => {
+                if let Some((next, after)) = pool.run.place(message, encoding)
+                    && next == *end
+                {
+                    *end = after;
+                    return;
+                }
+            }
+        }
+        self.tail(pool).extend_from_slice(bytes);
+    }
+
+    /// Takes what waits out of the run, which ends with the turn.
+    pub(crate) fn leave_run(&mut self, pool: &mut BufferPool) {
+        if matches!(self, Self::Run { .. }) {
+            self.own(pool);
+        }
+    }
+
+    /// Gives a buffer that stayed empty back to the pool.
+    #[inline]
     pub(crate) fn settle(&mut self, pool: &mut BufferPool) {
         if self.is_empty() {
             self.clear(pool);
@@ -96,49 +147,38 @@ impl Outbox {
     }
 
     /// Forgets everything.
+    #[inline]
     pub(crate) fn clear(&mut self, pool: &mut BufferPool) {
-        if self.tail.capacity() > 0 {
-            pool.give(std::mem::take(&mut self.tail));
+        if let Self::Own(buffer) = mem::take(self) {
+            pool.give(buffer);
         }
-        for chunk in self.queue.take().into_iter().flat_map(|queue| *queue) {
-            if let Chunk::Bytes(bytes) = chunk {
-                pool.give(bytes);
-            }
-        }
-        (self.sent, self.queued) = (0, 0);
     }
 
-    /// Writes as much as the stream takes: normally one vectored write.
+    /// Writes as much as the stream takes: normally in one system call.
     ///
     /// # Errors
     /// The stream is broken.
     pub(crate) fn write_to(&mut self, stream: &mut Transport, pool: &mut BufferPool) -> io::Result<Flushed> {
-        let short_means_full = short_means_full(stream);
-        while !self.is_empty() {
-            let (written, offered) = match &self.queue {
-                // The common case, and the system's cheaper call.
-                None => (stream.write(&self.tail[self.sent..]), self.len()),
-                Some(_) => {
-                    let mut slices = [IoSlice::new(&[]); SLICES];
-                    let (count, offered) = self.gather(&mut slices);
-                    (stream.write_vectored(&slices[..count]), offered)
-                }
-            };
-            match written {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => {
-                    self.consume(written, pool);
-                    if written < offered && short_means_full {
-                        return Ok(Flushed::Blocked);
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Flushed::Blocked),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+        if let Self::Run { start, end } = self {
+            match stream.write(&pool.run.bytes[*start as usize..*end as usize]) {
+                Ok(written) => *start += written as u32,
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
                 Err(error) => return Err(error),
             }
+            if start == end {
+                *self = Self::Empty;
+                return Ok(Flushed::Drained);
+            }
         }
-        self.clear(pool);
-        Ok(Flushed::Drained)
+        if self.is_empty() {
+            self.clear(pool);
+            return Ok(Flushed::Drained);
+        }
+        let flushed = self.own(pool).write_to(stream)?;
+        if flushed == Flushed::Drained {
+            self.clear(pool);
+        }
+        Ok(flushed)
     }
 
     /// Queues `payload` behind all that was written before, having first offered both to the stream as they stand.
@@ -151,34 +191,80 @@ impl Outbox {
         stream: &mut Transport,
         pool: &mut BufferPool,
     ) -> io::Result<Flushed> {
+        let flushed = self.own(pool).write_through(payload, stream)?;
+        if flushed == Flushed::Drained {
+            self.clear(pool);
+        }
+        Ok(flushed)
+    }
+}
+
+impl Buffer {
+    fn len(&self) -> usize {
+        self.queued + self.tail.len() - self.sent
+    }
+
+    fn push(&mut self, frame: SharedFrame) {
+        self.queued += self.tail.len() + frame.as_ref().len();
+        if !self.tail.is_empty() {
+            self.queue.push_back(Chunk::Bytes(mem::take(&mut self.tail)));
+        }
+        self.queue.push_back(Chunk::Shared(frame));
+    }
+
+    fn write_to(&mut self, stream: &mut Transport) -> io::Result<Flushed> {
+        let short_means_full = short_means_full(stream);
+        while self.len() > 0 {
+            let (written, offered) = if self.queue.is_empty() {
+                // The common case, and the system's cheaper call.
+                (stream.write(&self.tail[self.sent..]), self.len())
+            } else {
+                let mut slices = [IoSlice::new(&[]); SLICES];
+                let (count, offered) = self.gather(&mut slices);
+                (stream.write_vectored(&slices[..count]), offered)
+            };
+            match written {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    self.consume(written);
+                    if written < offered && short_means_full {
+                        return Ok(Flushed::Blocked);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Flushed::Blocked),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Flushed::Drained)
+    }
+
+    fn write_through(&mut self, payload: &[u8], stream: &mut Transport) -> io::Result<Flushed> {
         let waiting = self.len();
-        if self.queue.is_none() {
+        let mut written = 0;
+        if self.queue.is_empty() {
             let slices = [IoSlice::new(&self.tail[self.sent..]), IoSlice::new(payload)];
             match stream.write_vectored(&slices) {
-                Ok(written) if written == waiting + payload.len() => {
-                    self.clear(pool);
-                    return Ok(Flushed::Drained);
-                }
-                Ok(written) => {
-                    self.consume(written.min(waiting), pool);
-                    self.tail(pool).extend_from_slice(&payload[written.saturating_sub(waiting)..]);
-                    return if short_means_full(stream) { Ok(Flushed::Blocked) } else { self.write_to(stream, pool) };
-                }
+                Ok(len) => written = len,
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
                 Err(error) => return Err(error),
             }
         }
-        self.tail(pool).extend_from_slice(payload);
-        self.write_to(stream, pool)
+        self.consume(written.min(waiting));
+        self.tail.extend_from_slice(&payload[written.saturating_sub(waiting)..]);
+        if written > 0 && self.len() > 0 && short_means_full(stream) {
+            return Ok(Flushed::Blocked);
+        }
+        self.write_to(stream)
     }
 
     /// Fills `slices` with what waits, in order; how many, and of how many bytes together.
     fn gather<'a>(&'a self, slices: &mut [IoSlice<'a>; SLICES]) -> (usize, usize) {
-        let queued = self.queue.iter().flat_map(|queue| queue.iter()).map(Chunk::bytes);
+        let queued = self.queue.iter().map(Chunk::bytes);
         let mut skip = self.sent;
         let (mut count, mut offered) = (0, 0);
         for (slice, bytes) in slices.iter_mut().zip(queued.chain([&self.tail[..]])) {
-            let bytes = &bytes[std::mem::take(&mut skip)..];
+            let bytes = &bytes[mem::take(&mut skip)..];
             *slice = IoSlice::new(bytes);
             count += 1;
             offered += bytes.len();
@@ -186,21 +272,21 @@ impl Outbox {
         (count, offered)
     }
 
-    fn consume(&mut self, written: usize, pool: &mut BufferPool) {
+    fn consume(&mut self, written: usize) {
         self.sent += written;
-        if let Some(queue) = &mut self.queue {
-            while let Some(first) = queue.front() {
-                let len = first.bytes().len();
-                if self.sent < len {
-                    return;
-                }
-                self.sent -= len;
-                self.queued -= len;
-                if let Some(Chunk::Bytes(bytes)) = queue.pop_front() {
-                    pool.give(bytes);
-                }
+        while let Some(first) = self.queue.front() {
+            let len = first.bytes().len();
+            if self.sent < len {
+                return;
             }
-            self.queue = None;
+            self.sent -= len;
+            self.queued -= len;
+            if let Some(Chunk::Bytes(mut bytes)) = self.queue.pop_front()
+                && self.tail.capacity() == 0
+            {
+                bytes.clear();
+                self.tail = bytes;
+            }
         }
         // More may be appended for as long as the peer is slow: let go of what left, at a cost that stays linear.
         if self.sent == self.tail.len() {
@@ -220,38 +306,94 @@ fn short_means_full(stream: &Transport) -> bool {
 }
 
 /// Empty buffers that outboxes take and give back, so that an idle connection needs none and a busy one allocates none.
+///
+/// The last one given is the first one taken: it is warm in the cache.
 #[derive(Debug, Default)]
 pub(crate) struct BufferPool {
-    buffers: Vec<Vec<u8>>,
-    /// Bytes of capacity in `buffers`.
+    #[expect(clippy::vec_box, reason = "an outbox carries a pointer, and takes and gives nothing more")]
+    buffers: Vec<Box<Buffer>>,
+    /// Bytes that `buffers` occupy.
     held: usize,
+    run: Run,
+}
+
+/// The small frames that this turn sends to many, one behind the other, each once.
+///
+/// Whoever is sent all of them, or an unbroken part, is sent that part of this as it stands.
+#[derive(Debug, Default)]
+struct Run {
+    bytes: Vec<u8>,
+    /// The frame that ends it. It is held so that no other can be taken for it.
+    last: Option<(SharedFrame, u32)>,
+}
+
+impl Run {
+    /// Bytes at most; what is sent beyond is copied for each connection.
+    const LARGEST: usize = 1024 * 1024;
+    /// Bytes of memory kept from one turn to the next.
+    const KEPT: usize = 64 * 1024;
+
+    /// Where a frame stands: where the last one does if it is that, or else at the end. `None` if there is no room.
+    #[inline]
+    fn place(&mut self, message: &PreparedMessage, encoding: Encoding) -> Option<(u32, u32)> {
+        let end = self.bytes.len() as u32;
+        if let Some((last, start)) = &self.last
+            && last.is(message, encoding)
+        {
+            return Some((*start, end));
+        }
+        let bytes = message.encoded(encoding);
+        if self.bytes.len() + bytes.len() > Self::LARGEST {
+            return None;
+        }
+        self.bytes.extend_from_slice(bytes);
+        self.last = Some((message.share(encoding), end));
+        Some((end, self.bytes.len() as u32))
+    }
 }
 
 impl BufferPool {
     /// Buffers grown beyond this are not kept.
-    const LARGEST: usize = 256 * 1024;
+    const LARGEST: usize = 1024 * 1024;
     /// Bytes kept at most, all buffers together.
     const HELD: usize = 4 * 1024 * 1024;
     /// What a new buffer begins with: a few small replies.
     const INITIAL: usize = 512;
 
-    pub(crate) fn take(&mut self) -> Vec<u8> {
-        match self.buffers.pop() {
-            Some(buffer) => {
-                self.held -= buffer.capacity();
-                buffer
-            }
-            None => Vec::with_capacity(Self::INITIAL),
+    /// Ends the run, to which no outbox may refer any more.
+    pub(crate) fn end_run(&mut self) {
+        if !self.run.bytes.is_empty() {
+            self.run.bytes.clear();
+            self.run.bytes.shrink_to(Run::KEPT);
+            self.run.last = None;
         }
     }
 
-    pub(crate) fn give(&mut self, mut buffer: Vec<u8>) {
-        let capacity = buffer.capacity();
-        if capacity > 0 && capacity <= Self::LARGEST && self.held + capacity <= Self::HELD {
-            buffer.clear();
-            self.held += capacity;
+    fn take(&mut self) -> Box<Buffer> {
+        match self.buffers.pop() {
+            Some(buffer) => {
+                self.held -= Self::size(&buffer);
+                buffer
+            }
+            None => Box::new(Buffer { tail: Vec::with_capacity(Self::INITIAL), ..Buffer::default() }),
+        }
+    }
+
+    fn give(&mut self, mut buffer: Box<Buffer>) {
+        let size = Self::size(&buffer);
+        if buffer.tail.capacity() <= Self::LARGEST && self.held + size <= Self::HELD {
+            buffer.tail.clear();
+            if !buffer.queue.is_empty() {
+                buffer.queue = VecDeque::new();
+            }
+            (buffer.sent, buffer.queued) = (0, 0);
+            self.held += size;
             self.buffers.push(buffer);
         }
+    }
+
+    fn size(buffer: &Buffer) -> usize {
+        size_of::<Buffer>() + buffer.tail.capacity()
     }
 }
 
@@ -324,9 +466,9 @@ mod tests {
                 let own = vec![round; usize::from(round) * 100];
                 outbox.tail(&mut pool).extend_from_slice(&own);
                 expected.extend_from_slice(&own);
-                let frame = if round % 3 == 0 { large.frame() } else { small.frame() };
-                expected.extend_from_slice(frame.as_ref());
-                outbox.push_shared(frame, &mut pool);
+                let message = if round % 3 == 0 { &large } else { &small };
+                expected.extend_from_slice(message.frame().as_ref());
+                outbox.push_shared(message, Encoding::PLAIN, &mut pool);
                 if round % 7 == 0 {
                     // Something leaves before more is appended.
                     let (mut narrow, first) = sink([room]);
@@ -358,7 +500,7 @@ mod tests {
         let large = PreparedMessage::new(&vec![0; BY_REFERENCE]);
         for _ in 0..20 {
             outbox.tail(&mut pool).extend_from_slice(b"own");
-            outbox.push_shared(large.frame(), &mut pool);
+            outbox.push_shared(&large, Encoding::PLAIN, &mut pool);
         }
         let (mut stream, _) = sink([usize::MAX]);
         assert_eq!(outbox.write_to(&mut stream, &mut pool).unwrap(), Flushed::Drained);
@@ -372,16 +514,77 @@ mod tests {
         let buffer = outbox.tail(&mut pool).as_ptr();
         let (mut stream, _) = sink([usize::MAX]);
         outbox.write_to(&mut stream, &mut pool).unwrap();
-        assert_eq!(outbox.tail.capacity(), 0);
-        assert!(outbox.queue.is_none());
-        let lent = pool.take();
-        assert_eq!(lent.as_ptr(), buffer);
+        assert!(matches!(outbox, Outbox::Empty));
+        let mut lent = pool.take();
+        assert_eq!(lent.tail.as_ptr(), buffer);
 
-        pool.give(Vec::with_capacity(BufferPool::LARGEST + 1));
+        lent.tail.reserve_exact(BufferPool::LARGEST + 1);
+        pool.give(lent);
         assert!(pool.buffers.is_empty(), "a huge buffer is not kept");
         for _ in 0..1000 {
-            pool.give(Vec::with_capacity(BufferPool::LARGEST));
+            pool.give(Box::new(Buffer { tail: Vec::with_capacity(BufferPool::LARGEST / 4), ..Buffer::default() }));
         }
         assert!(pool.held <= BufferPool::HELD);
+    }
+
+    #[test]
+    fn what_many_are_sent_reaches_each_in_its_order_whatever_else_it_is_sent() {
+        // Each row is one connection's turn: which of eight messages it is sent, and before which it is told something
+        // of its own.
+        let rows: &[(&[usize], Option<usize>)] = &[
+            (&[0, 1, 2, 3, 4, 5, 6, 7], None),
+            (&[2, 3, 4], None),
+            (&[0, 2, 4], None),
+            (&[5], None),
+            (&[], None),
+            (&[0, 1, 2, 3], Some(0)),
+            (&[0, 1, 2, 3], Some(2)),
+            (&[6, 7], Some(7)),
+        ];
+        for room in [1, 7, usize::MAX] {
+            let mut pool = BufferPool::default();
+            let mut outboxes: Vec<_> = rows.iter().map(|_| (Outbox::default(), Vec::new())).collect();
+            for number in 0..8 {
+                // Of one length, and gone before the next is made: nothing may be known by its address.
+                let message = PreparedMessage::new(&format!("message {number}"));
+                for ((sent, own_before), (outbox, expected)) in rows.iter().zip(&mut outboxes) {
+                    if *own_before == Some(number) {
+                        outbox.tail(&mut pool).extend_from_slice(b"own");
+                        expected.extend_from_slice(b"own");
+                    }
+                    if sent.contains(&number) {
+                        outbox.push_shared(&message, Encoding::PLAIN, &mut pool);
+                        expected.extend_from_slice(message.frame().as_ref());
+                    }
+                    assert_eq!(outbox.len(), expected.len());
+                }
+            }
+            for (outbox, expected) in &mut outboxes {
+                let (mut full, some) = sink([room]);
+                outbox.write_to(&mut full, &mut pool).unwrap();
+                outbox.leave_run(&mut pool);
+                let (mut free, rest) = sink([usize::MAX; 2]);
+                outbox.write_to(&mut free, &mut pool).unwrap();
+                assert_eq!([&some.lock().unwrap()[..], &rest.lock().unwrap()[..]].concat(), *expected, "{room}");
+                assert!(outbox.is_empty());
+            }
+            pool.end_run();
+            assert!(pool.run.bytes.is_empty() && pool.run.last.is_none());
+        }
+    }
+
+    #[test]
+    fn a_run_that_is_full_is_copied_from_there_on() {
+        let mut pool = BufferPool::default();
+        let (mut outbox, mut expected) = (Outbox::default(), Vec::new());
+        for number in 0..2 * Run::LARGEST / 4000 {
+            let message = PreparedMessage::new(&vec![number as u8; 4000]);
+            outbox.push_shared(&message, Encoding::PLAIN, &mut pool);
+            expected.extend_from_slice(message.frame().as_ref());
+        }
+        assert!(pool.run.bytes.len() <= Run::LARGEST);
+        let (mut stream, taken) = sink([usize::MAX; 2]);
+        assert_eq!(outbox.write_to(&mut stream, &mut pool).unwrap(), Flushed::Drained);
+        assert!(*taken.lock().unwrap() == expected);
     }
 }

@@ -12,21 +12,19 @@ use super::{NetConfig, Peer, PeerAddr, Stream, Transport};
 use crate::handshake::{Agreed, ClientHandshake, HeadReader, UpgradeRequest};
 use crate::protocol::{self, Connection, State};
 
-/// One connection. Ten thousand of them sit idle, so what only some need is boxed; and many may be busy, so what every
-/// message touches stands together, before the rest.
+/// One connection. Ten thousand of them sit idle, so what only some need is boxed.
 #[derive(Debug)]
-#[repr(C)]
 pub(crate) struct Session {
-    pub(crate) flags: Flags,
     /// Absent while dialling and once the connection is gone.
     pub(crate) transport: Option<Transport>,
+    pub(crate) phase: Phase,
     pub(crate) outbox: Outbox,
     /// Bytes that were read but not decoded yet, because the outbox was full or the turn's budget spent.
     pub(crate) pending: Option<Box<Pending>>,
-    pub(crate) phase: Phase,
-    pub(crate) origin: Option<Box<Origin>>,
-    pub(crate) data: Option<Box<dyn Any + Send>>,
     pub(crate) peer: Peer,
+    pub(crate) data: Option<Box<dyn Any + Send>>,
+    pub(crate) origin: Option<Box<Origin>>,
+    pub(crate) flags: Flags,
 }
 
 /// The phases of a connection; each knows its own deadline.
@@ -166,6 +164,11 @@ impl Session {
 
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.phase, Phase::Open(_))
+    }
+
+    /// Whether the stream may have something to read.
+    pub(crate) fn is_readable(&self) -> bool {
+        self.flags.readable || self.transport.as_ref().is_some_and(Transport::has_buffered_plaintext)
     }
 
     /// Whether the peer can be told something that is worth hearing: open, and no Close sent or received.

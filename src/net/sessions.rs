@@ -154,8 +154,10 @@ impl Sessions {
     /// As [`send`](Self::send).
     pub fn send_prepared(&mut self, id: ConnectionId, message: &PreparedMessage) -> Result<Sent, SendError> {
         self.write(id, message.payload().len(), |connection, outbox, pool, _| {
-            if let Some(frame) = connection.send_prepared(message, outbox.tail(pool))? {
-                outbox.push_shared(frame, pool);
+            match connection.share(message)? {
+                Some(encoding) => outbox.push_shared(message, encoding, pool),
+                // A client's, which is masked.
+                None => drop(connection.send_prepared(message, outbox.tail(pool))?),
             }
             Ok(None)
         })
@@ -458,6 +460,10 @@ impl Sessions {
         {
             self.write_failed(id, &error);
             return Err(SendError::NotOpen);
+        }
+        if session.flags.blocked {
+            // It will not be sent with this turn.
+            session.outbox.leave_run(&mut self.pool);
         }
         let is_full = session.outbox.len() >= self.config.high_water_mark;
         session.flags.wants_writable |= is_full;

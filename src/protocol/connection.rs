@@ -12,7 +12,9 @@ use super::keepalive::{Due, Keepalive};
 use super::rate::ControlRate;
 use super::{Closed, Config, Delivery, Event, Input, Piece, Role, Scratch, SendError};
 use crate::deflate::{Compressor, Decompressor, DeflateParams};
-use crate::wire::{CloseCode, CloseFrame, Message, MessageKind, Opcode, PreparedMessage, ProtocolError, SharedFrame};
+use crate::wire::{
+    CloseCode, CloseFrame, Encoding, Message, MessageKind, Opcode, PreparedMessage, ProtocolError, SharedFrame,
+};
 
 /// Where a connection stands in its life [RFC 6455 §7].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,7 +119,10 @@ impl Connection {
                 Err(error) => Err(error),
             },
         };
-        Some(event.unwrap_or_else(|error| self.fail(error, out, now)))
+        match event {
+            Ok(event) => Some(event),
+            Err(error) => Some(self.fail(error, out, now)),
+        }
     }
 
     /// Takes the fast lane, if it is open: what stands whole in the input is an event as it is, and no line in the log.
@@ -346,8 +351,21 @@ impl Connection {
         message: &PreparedMessage,
         out: &mut Vec<u8>,
     ) -> Result<Option<SharedFrame>, SendError> {
+        match self.share(message)? {
+            Some(encoding) => Ok(Some(message.share(encoding))),
+            None => self.encoder.message(message.kind(), message.payload(), &self.config, out).map(|()| None),
+        }
+    }
+
+    /// The same without taking hold of the frame: which encoding of `message` is to follow what was sent before; `None` at
+    /// a client, which sends it as its own.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    #[inline]
+    pub(crate) fn share(&mut self, message: &PreparedMessage) -> Result<Option<Encoding>, SendError> {
         self.check_open()?;
-        self.encoder.prepared(message, &self.config, out)
+        self.encoder.share(message, &self.config)
     }
 
     /// Appends a ping; the pong that answers it carries the round-trip time.

@@ -5,9 +5,7 @@ use std::cell::RefCell;
 use super::frame_log::{self, Direction};
 use super::{Config, Role, SendError};
 use crate::deflate::Compressor;
-use crate::wire::{
-    FrameHeader, MaskingKey, MessageKind, Opcode, PreparedMessage, SharedFrame, Utf8Validator, apply_mask,
-};
+use crate::wire::{Encoding, FrameHeader, MaskingKey, MessageKind, Opcode, PreparedMessage, Utf8Validator, apply_mask};
 
 /// The sending half of a connection.
 #[derive(Debug)]
@@ -51,12 +49,14 @@ impl Encoder {
             return Err(SendError::MessageInProgress);
         }
         let opcode = kind.opcode();
+        let is_plain = self.is_plain(payload.len(), config);
         match &mut self.compressor {
             Some(compressor) if payload.len() >= config.deflate.threshold => {
                 let start = out.len();
                 compressor.compress(payload, true, out);
                 self.frame_compressed(opcode, true, start, config, out);
             }
+            _ if is_plain => plain_frame(opcode, payload, out),
             _ => self.frames(opcode, false, true, payload, config, out),
         }
         Ok(())
@@ -70,15 +70,19 @@ impl Encoder {
         config: &Config,
         out: &mut Vec<u8>,
     ) -> Result<Option<&'m [u8]>, SendError> {
-        let is_as_it_is = self.role == Role::Server
-            && self.stream.is_none()
-            && payload.len() <= fragment_size(config)
-            && (self.compressor.is_none() || payload.len() < config.deflate.threshold);
-        if !is_as_it_is {
+        let is_compressed = self.compressor.is_some() && payload.len() >= config.deflate.threshold;
+        if self.stream.is_some() || is_compressed || !self.is_plain(payload.len(), config) {
             return self.message(kind, payload, config, out).map(|()| None);
         }
-        self.header(kind.opcode(), false, true, payload.len()).encode(out);
+        FrameHeader::new(kind.opcode(), payload.len() as u64).encode(out);
         Ok(Some(payload))
+    }
+
+    /// Whether a payload that is not compressed goes out as it is, in one frame and with no line in the log: that is how
+    /// nearly all of a server's messages go.
+    #[inline]
+    fn is_plain(&self, len: usize, config: &Config) -> bool {
+        self.role == Role::Server && len <= fragment_size(config) && !frame_log::is_on()
     }
 
     /// Appends the next piece of a message.
@@ -123,27 +127,24 @@ impl Encoder {
         Ok(())
     }
 
-    /// Gives a server's shared frame to be queued by reference; a client's is masked, so it is appended as its own.
-    pub(super) fn prepared(
-        &mut self,
-        message: &PreparedMessage,
-        config: &Config,
-        out: &mut Vec<u8>,
-    ) -> Result<Option<SharedFrame>, SendError> {
-        if self.role == Role::Client {
-            return self.message(message.kind(), message.payload(), config, out).map(|()| None);
-        }
+    /// Which encoding of a message that many share goes to this connection; `None` at a client, whose frames are masked
+    /// and so its own.
+    #[inline]
+    pub(super) fn share(&mut self, message: &PreparedMessage, config: &Config) -> Result<Option<Encoding>, SendError> {
         if self.stream.is_some() {
             return Err(SendError::MessageInProgress);
         }
-        let frame = match &mut self.compressor {
+        if self.role == Role::Client {
+            return Ok(None);
+        }
+        let encoding = match &mut self.compressor {
             Some(compressor) if message.payload().len() >= config.deflate.threshold => {
-                compressor.compress_shared(message)
+                compressor.compress_shared(message).encoding()
             }
-            _ => message.frame(),
+            _ => Encoding::PLAIN,
         };
-        frame_log::encoded(self.role, frame.as_ref());
-        Ok(Some(frame))
+        frame_log::encoded(self.role, message, encoding);
+        Ok(Some(encoding))
     }
 
     /// Appends a control frame, whose payload is at most 125 bytes.
@@ -215,6 +216,14 @@ impl Encoder {
         frame_log::frame(self.role, Direction::Sent, &header);
         header
     }
+}
+
+/// Appends one whole message in one unmasked frame.
+#[inline]
+fn plain_frame(opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
+    out.reserve(FrameHeader::MAX_LEN + payload.len());
+    FrameHeader::new(opcode, payload.len() as u64).encode(out);
+    out.extend_from_slice(payload);
 }
 
 fn fragment_size(config: &Config) -> usize {

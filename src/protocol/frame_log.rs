@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::fmt::{self, Write as _};
 
 use super::Role;
-use crate::wire::{FrameHeader, ProtocolError};
+use crate::wire::{Encoding, FrameHeader, PreparedMessage, ProtocolError};
 
 /// Which way a frame goes, seen from this end.
 #[derive(Clone, Copy, Debug)]
@@ -53,9 +53,9 @@ pub(super) fn frame(role: Role, direction: Direction, header: &FrameHeader) {
 
 /// Logs a frame that was encoded for many.
 #[inline]
-pub(super) fn encoded(role: Role, frame: &[u8]) {
+pub(super) fn encoded(role: Role, message: &PreparedMessage, encoding: Encoding) {
     if is_on()
-        && let Ok(Some((header, _))) = FrameHeader::decode(frame)
+        && let Ok(Some((header, _))) = FrameHeader::decode(message.encoded(encoding))
     {
         write_frame(role, Direction::Sent, &header);
     }

@@ -137,7 +137,20 @@ impl PreparedMessage {
 
     /// The frame, unmasked and uncompressed.
     pub fn frame(&self) -> SharedFrame {
-        SharedFrame { prepared: self.clone(), window_bits: None }
+        self.share(Encoding::PLAIN)
+    }
+
+    /// One of its encodings, to be kept.
+    pub(crate) fn share(&self, encoding: Encoding) -> SharedFrame {
+        SharedFrame { prepared: self.clone(), encoding }
+    }
+
+    /// The bytes of one of its encodings.
+    pub(crate) fn encoded(&self, Encoding(window_bits): Encoding) -> &[u8] {
+        match window_bits {
+            None => &self.0.frame,
+            Some(bits) => self.0.compressed[Self::slot(bits)].get().map_or(&[], |frame| &frame[..]),
+        }
     }
 
     /// The unmasked frame with its payload compressed for a window of `window_bits` (9–15) and for a receiver whose
@@ -154,7 +167,7 @@ impl PreparedMessage {
             frame.extend_from_slice(&payload);
             frame.into_boxed_slice()
         });
-        SharedFrame { prepared: self.clone(), window_bits: Some(window_bits) }
+        self.share(Encoding(Some(window_bits)))
     }
 
     fn slot(window_bits: u8) -> usize {
@@ -169,19 +182,35 @@ impl fmt::Debug for PreparedMessage {
     }
 }
 
+/// Names one encoding of a [`PreparedMessage`]: plain, or compressed for a window of that many bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Encoding(Option<u8>);
+
+impl Encoding {
+    pub(crate) const PLAIN: Self = Self(None);
+}
+
 /// One encoding of a [`PreparedMessage`]: the bytes of a whole frame, held by reference.
 #[derive(Clone, Debug)]
 pub struct SharedFrame {
     prepared: PreparedMessage,
-    window_bits: Option<u8>,
+    encoding: Encoding,
+}
+
+impl SharedFrame {
+    pub(crate) fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    /// Whether it is this encoding of this very message.
+    pub(crate) fn is(&self, message: &PreparedMessage, encoding: Encoding) -> bool {
+        Arc::ptr_eq(&self.prepared.0, &message.0) && self.encoding == encoding
+    }
 }
 
 impl AsRef<[u8]> for SharedFrame {
     fn as_ref(&self) -> &[u8] {
-        match self.window_bits {
-            None => &self.prepared.0.frame,
-            Some(bits) => self.prepared.0.compressed[PreparedMessage::slot(bits)].get().map_or(&[], |frame| &frame[..]),
-        }
+        self.prepared.encoded(self.encoding)
     }
 }
 

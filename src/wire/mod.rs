@@ -15,6 +15,7 @@ pub use close::{CloseCode, CloseFrame};
 pub use error::{ProtocolError, Rule};
 pub use header::FrameHeader;
 pub use mask::{MaskingKey, apply_mask};
+pub(crate) use message::Encoding;
 pub use message::{Message, MessageKind, PreparedMessage, SharedFrame};
 pub use opcode::Opcode;
 pub use utf8::Utf8Validator;
