@@ -196,3 +196,28 @@ fn wait(poll: &mut Poll, events: &mut Events, time: Duration) -> Result<(), Fail
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_due_soon_is_waited_for_awake_and_what_is_not_asleep() {
+        let ms = 1_000_000;
+        for (next_due, end, now, millis) in [
+            // No schedule: to the end, but no longer than a tick.
+            (None, 7 * ms, 0, 7),
+            (None, 7000 * ms, 0, 100),
+            (None, 7 * ms, 8 * ms, 0),
+            // A schedule: a whole millisecond less than there is.
+            (Some(10 * ms), 7000 * ms, 0, 9),
+            (Some(10 * ms), 7 * ms, 0, 7),
+            (Some(10 * ms), 7000 * ms, 8 * ms + 1, 0),
+            (Some(10 * ms), 7000 * ms, 11 * ms, 0),
+            (Some(5000 * ms), 7000 * ms, 0, 100),
+        ] {
+            let expected = Duration::from_millis(millis);
+            assert_eq!(pause(next_due, end, now), expected, "{next_due:?}, {end}, {now}");
+        }
+    }
+}

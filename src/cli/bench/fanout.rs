@@ -258,9 +258,8 @@ impl Load for Fanout {
         }
         let Some(Some(Subscriber { link, delivered })) = self.subscribers.get_mut(token) else { return };
         let (stats, is_running, batch) = (&mut self.stats, self.is_running, self.batch as u64);
-        let mut now = 0;
         let mut outcome = link.receive(&mut self.buffer, &self.payloads, |taken, bytes| {
-            now = nanos(self.beginning.elapsed());
+            let now = nanos(self.beginning.elapsed());
             let expected = (taken.messages as u64).min(self.published - *delivered);
             stats.others += (taken.messages + taken.others) as u64 - expected;
             self.missing -= expected;
@@ -290,7 +289,7 @@ impl Load for Fanout {
             self.stats.error(1, || loss.to_string());
         }
         if self.missing == 0 && self.is_running && self.schedule.is_none() {
-            self.publish(now);
+            self.publish(nanos(self.beginning.elapsed()));
         }
     }
 
