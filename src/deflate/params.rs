@@ -47,8 +47,9 @@ pub struct DeflateConfig {
     /// comply, as browsers do; others use 15.
     pub client_max_window_bits: Option<u8>,
     /// How many bytes of earlier messages each connection keeps for its compressor, at most 32768 (and the window).
-    /// Default 2048, and as much again to find things in it. More finds more repetitions, and costs that much memory. At levels other than 1, and for messages
-    /// over 8 KiB, it also costs time wherever many connections take turns: about a microsecond per KiB and message.
+    /// Default 2048. More finds more repetitions, and costs that much memory, besides the 2 KiB by which level 1 finds
+    /// them. At other levels, and for messages over 8 KiB, it also costs time wherever many connections take turns:
+    /// about a microsecond per KiB and message.
     pub history: usize,
 }
 
