@@ -12,19 +12,21 @@ use super::{NetConfig, Peer, PeerAddr, Stream, Transport};
 use crate::handshake::{Agreed, ClientHandshake, HeadReader, UpgradeRequest};
 use crate::protocol::{self, Connection, State};
 
-/// One connection. Ten thousand of them sit idle, so what only some need is boxed.
+/// One connection. Ten thousand of them sit idle, so what only some need is boxed; and many may be busy, so what every
+/// message touches stands together, before the rest.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Session {
+    pub(crate) flags: Flags,
     /// Absent while dialling and once the connection is gone.
     pub(crate) transport: Option<Transport>,
-    pub(crate) phase: Phase,
     pub(crate) outbox: Outbox,
     /// Bytes that were read but not decoded yet, because the outbox was full or the turn's budget spent.
     pub(crate) pending: Option<Box<Pending>>,
-    pub(crate) peer: Peer,
-    pub(crate) data: Option<Box<dyn Any + Send>>,
+    pub(crate) phase: Phase,
     pub(crate) origin: Option<Box<Origin>>,
-    pub(crate) flags: Flags,
+    pub(crate) data: Option<Box<dyn Any + Send>>,
+    pub(crate) peer: Peer,
 }
 
 /// The phases of a connection; each knows its own deadline.

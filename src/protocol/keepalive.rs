@@ -26,7 +26,8 @@ const NO_ROUND_TRIP: u32 = u32::MAX;
 #[derive(Debug)]
 struct SentPing {
     at: Instant,
-    payload: Box<[u8]>,
+    /// What the application has put into it; ours carries nothing but its number, which is the count.
+    payload: Option<Box<[u8]>>,
     /// When we asked for a sign of life, by this ping or an earlier one, if nothing has come since.
     asked: Option<Instant>,
 }
@@ -65,20 +66,20 @@ impl Keepalive {
     /// We ask for a sign of life: the payload of the ping that does.
     pub(super) fn ask(&mut self, now: Instant) -> [u8; 4] {
         self.count = self.count.wrapping_add(1);
-        let payload = self.count.to_be_bytes();
-        self.ping = Some(Box::new(SentPing { at: now, payload: payload.into(), asked: Some(now) }));
-        payload
+        self.ping = Some(Box::new(SentPing { at: now, payload: None, asked: Some(now) }));
+        self.count.to_be_bytes()
     }
 
     /// The application sends a ping.
     pub(super) fn pinged(&mut self, payload: &[u8], now: Instant) {
-        self.ping = Some(Box::new(SentPing { at: now, payload: payload.into(), asked: self.asked() }));
+        self.ping = Some(Box::new(SentPing { at: now, payload: Some(payload.into()), asked: self.asked() }));
     }
 
     /// A pong came: the time since our latest ping, if it answers that one. An answer to an earlier ping, or to none, is
     /// no measurement.
     pub(super) fn ponged(&mut self, payload: &[u8], now: Instant) -> Option<Duration> {
-        let ping = self.ping.take_if(|ping| *ping.payload == *payload)?;
+        let number = self.count.to_be_bytes();
+        let ping = self.ping.take_if(|ping| payload == ping.payload.as_deref().unwrap_or(&number))?;
         let round_trip = now.saturating_duration_since(ping.at);
         self.round_trip = u32::try_from(round_trip.as_micros()).unwrap_or(NO_ROUND_TRIP).min(NO_ROUND_TRIP - 1);
         Some(round_trip)
