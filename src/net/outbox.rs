@@ -369,6 +369,7 @@ impl BufferPool {
         }
     }
 
+    #[expect(clippy::unnecessary_box_returns, reason = "as above")]
     fn take(&mut self) -> Box<Buffer> {
         match self.buffers.pop() {
             Some(buffer) => {

@@ -139,8 +139,8 @@ impl FrameHeader {
                 out.extend_from_slice(&[first, mask | LEN_IN_16_BITS, high, low]);
             }
             len => {
-                let [a, b, c, d, e, f, g, h] = len.to_be_bytes();
-                out.extend_from_slice(&[first, mask | LEN_IN_64_BITS, a, b, c, d, e, f, g, h]);
+                out.extend_from_slice(&[first, mask | LEN_IN_64_BITS]);
+                out.extend_from_slice(&len.to_be_bytes());
             }
         }
         if let Some(MaskingKey(key)) = self.masking_key {

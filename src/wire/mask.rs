@@ -38,6 +38,7 @@ pub fn apply_mask(payload: &mut [u8], key: MaskingKey) {
 const WORTH_A_CHOICE: usize = 256;
 
 /// A plain loop over words, which the compiler widens to the vectors that it may use.
+#[expect(clippy::inline_always, reason = "only so is it compiled for each choice of vectors")]
 #[inline(always)]
 fn xor(payload: &mut [u8], word: u64) {
     let (words, tail) = payload.as_chunks_mut::<8>();
