@@ -14,6 +14,9 @@ pub(super) const COMPARED_WHOLE: usize = 4096;
 /// Different messages at most, and at least.
 const MAX_DIFFERENT: usize = 64;
 const MIN_DIFFERENT: usize = 2;
+/// Bytes that messages to be compressed have together at least: more than the largest window, or a peer that keeps its
+/// window would find each message whole in it and answer with a few bytes.
+const BEYOND_WINDOW: usize = 96 << 10;
 /// Bytes that the different messages have together, so that they stay in the processor's cache; two may be larger.
 const MAX_BYTES: usize = 256 << 10;
 /// Bytes that one run of messages has at most, unless it is a single one.
@@ -62,7 +65,9 @@ impl Payloads {
     /// that many bits.
     pub(super) fn new(content: Content<'_>, size: usize, run: usize, window_bits: Option<u8>) -> Self {
         let size = if let Content::Given(text) = content { text.len() } else { size };
-        let different = (MAX_BYTES / size.max(1)).clamp(MIN_DIFFERENT, MAX_DIFFERENT);
+        let most =
+            if content == Content::Json { MAX_DIFFERENT.max(BEYOND_WINDOW / size.max(1)) } else { MAX_DIFFERENT };
+        let different = (MAX_BYTES / size.max(1)).clamp(MIN_DIFFERENT, most);
         let run = run.min(MAX_RUN / size.max(1)).max(1);
         let kind = content.kind();
         let mut random = Random(0x9E37_79B9_7F4A_7C15);
@@ -250,6 +255,14 @@ mod tests {
         }
         let ratio = sizes * 100 / (64 * 1024);
         assert!((20..70).contains(&ratio), "{ratio} %");
+    }
+
+    #[test]
+    fn no_window_holds_all_messages_that_are_compressed() {
+        for size in [1, 20, 200, 1024, 16 << 10, 1 << 20] {
+            let payloads = Payloads::new(Content::Json, size, 1, Some(15));
+            assert!(payloads.different * size > 1 << 15, "{size}");
+        }
     }
 
     #[test]
