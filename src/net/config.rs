@@ -35,7 +35,7 @@ pub struct NetConfig {
     pub head: HeadLimits,
     /// Whether a connection's request is kept for [`Sessions::request`](super::Sessions::request) for as long as it lives.
     /// What only the handshake needed is shed ([`UpgradeRequest::shed`](crate::handshake::UpgradeRequest::shed)). On; off
-    /// saves some 400 bytes per connection, more for a browser's.
+    /// saves some 300 bytes per connection, more for a browser's.
     pub keep_requests: bool,
     /// From accepting to the end of the request's head, TLS handshake apart. 10 s.
     pub head_timeout: Duration,
