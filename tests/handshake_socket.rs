@@ -386,9 +386,10 @@ fn a_full_or_draining_server_says_when_to_come_back() {
     }
     let (teller, ear) = teller();
     let server = Running::start(Server::builder(), teller);
-    let _held = server.raw().upgrade("/");
+    // Before the other, so that it is accepted when that is open.
     let mut half_open = server.raw();
     half_open.send("GET /");
+    let _held = server.raw().upgrade("/");
     ear.opened();
     server.handle.shutdown(support::PATIENCE);
     let head = half_open.head();
