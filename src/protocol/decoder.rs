@@ -150,8 +150,7 @@ impl Decoder {
         }
 
         let header_len = input.remaining().len() - rest.len();
-        input.take(header_len);
-        let payload = input.take(len);
+        let (_, payload) = input.take(header_len + len).split_at_mut(header_len);
         if let Some(key) = key {
             apply_mask(payload, key);
         }

@@ -74,7 +74,7 @@ impl Encoder {
         if self.stream.is_some() || is_compressed || !self.is_plain(payload.len(), config) {
             return self.message(kind, payload, config, out).map(|()| None);
         }
-        FrameHeader::new(kind.opcode(), payload.len() as u64).encode(out);
+        FrameHeader::encode_whole(kind.opcode(), payload.len(), out);
         Ok(Some(payload))
     }
 
@@ -222,7 +222,7 @@ impl Encoder {
 #[inline]
 fn plain_frame(opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
     out.reserve(FrameHeader::MAX_LEN + payload.len());
-    FrameHeader::new(opcode, payload.len() as u64).encode(out);
+    FrameHeader::encode_whole(opcode, payload.len(), out);
     out.extend_from_slice(payload);
 }
 

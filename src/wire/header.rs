@@ -132,7 +132,22 @@ impl FrameHeader {
             | flag(self.rsv3, RSV3)
             | self.opcode.bits();
         let mask = flag(self.masking_key.is_some(), MASK);
-        match self.payload_len {
+        Self::encode_len(first, mask, self.payload_len, out);
+        if let Some(MaskingKey(key)) = self.masking_key {
+            out.extend_from_slice(&key);
+        }
+    }
+
+    /// Appends the header of a whole message in one unmasked frame, as nearly all that a server sends have it.
+    #[inline]
+    pub(crate) fn encode_whole(opcode: Opcode, payload_len: usize, out: &mut Vec<u8>) {
+        Self::encode_len(FIN | opcode.bits(), 0, payload_len as u64, out);
+    }
+
+    /// Appends the first byte, and the length in its shortest form beside the mask bit.
+    #[inline]
+    fn encode_len(first: u8, mask: u8, payload_len: u64, out: &mut Vec<u8>) {
+        match payload_len {
             len @ 0..=125 => out.extend_from_slice(&[first, mask | len as u8]),
             len @ 126..=0xFFFF => {
                 let [high, low] = (len as u16).to_be_bytes();
@@ -142,9 +157,6 @@ impl FrameHeader {
                 out.extend_from_slice(&[first, mask | LEN_IN_64_BITS]);
                 out.extend_from_slice(&len.to_be_bytes());
             }
-        }
-        if let Some(MaskingKey(key)) = self.masking_key {
-            out.extend_from_slice(&key);
         }
     }
 }
