@@ -223,7 +223,7 @@ impl<S: Stream> TlsStream<S> {
     /// Writes records until none is left.
     fn send_records(&mut self) -> io::Result<()> {
         while self.session.wants_write() {
-            if retry(|| self.session.write_tls(&mut self.stream))? == 0 {
+            if retry(|| self.session.write_tls(&mut Lone(&mut self.stream)))? == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
         }
@@ -251,6 +251,26 @@ impl<S: Stream> TlsStream<S> {
         };
         STAGE.set(stage);
         outcome
+    }
+}
+
+/// Writes a lone slice, as one record is, by the system's cheaper call.
+struct Lone<'s, S>(&'s mut S);
+
+impl<S: Write> Write for Lone<'_, S> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.0.write(buffer)
+    }
+
+    fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        match buffers {
+            [buffer] => self.0.write(buffer),
+            _ => self.0.write_vectored(buffers),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }
 
