@@ -5,7 +5,7 @@ use std::io::{self, IoSlice, Write};
 use std::mem;
 
 use super::Transport;
-use crate::wire::{Encoding, PreparedMessage, SharedFrame};
+use crate::wire::{Encoding, FrameHeader, PreparedMessage, SharedFrame};
 
 /// Shared frames of at least this many bytes are queued by reference: below, copying is cheaper than a slice of its own
 /// in the vectored write.
@@ -89,6 +89,15 @@ impl Outbox {
         &mut self.own(pool).tail
     }
 
+    /// Where to append one more message of `len` bytes, if something waits in the connection's own buffer and `most` will
+    /// not be reached.
+    #[inline]
+    pub(crate) fn tail_within(&mut self, most: usize, len: usize) -> Option<&mut Vec<u8>> {
+        let Self::Own(buffer) = self else { return None };
+        let waiting = buffer.len();
+        (waiting > 0 && waiting + FrameHeader::MAX_LEN + len < most).then_some(&mut buffer.tail)
+    }
+
     /// The connection's own buffer, with all that waits in it.
     #[inline]
     fn own(&mut self, pool: &mut BufferPool) -> &mut Buffer {
@@ -162,7 +171,11 @@ impl Outbox {
         if let Self::Run { start, end } = self {
             match stream.write(&pool.run.bytes[*start as usize..*end as usize]) {
                 Ok(written) => *start += written as u32,
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.leave_run(pool);
+                    return Ok(Flushed::Blocked);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
             if start == end {
@@ -246,7 +259,11 @@ impl Buffer {
             let slices = [IoSlice::new(&self.tail[self.sent..]), IoSlice::new(payload)];
             match stream.write_vectored(&slices) {
                 Ok(len) => written = len,
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.tail.extend_from_slice(payload);
+                    return Ok(Flushed::Blocked);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
@@ -408,11 +425,12 @@ mod tests {
     use super::*;
     use crate::wire::PreparedMessage;
 
-    /// Takes as many bytes per call as it was told, then nothing.
+    /// Takes as many bytes per call as it was told, then nothing; and nobody may ask again who was refused.
     #[derive(Debug, Default)]
     struct Sink {
         taken: Arc<Mutex<Vec<u8>>>,
         rooms: VecDeque<usize>,
+        has_refused: bool,
     }
 
     impl Read for Sink {
@@ -427,7 +445,10 @@ mod tests {
         }
 
         fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-            let mut room = self.rooms.pop_front().ok_or(io::ErrorKind::WouldBlock)?;
+            let Some(mut room) = self.rooms.pop_front() else {
+                assert!(!std::mem::replace(&mut self.has_refused, true), "offered again what was refused");
+                return Err(io::ErrorKind::WouldBlock.into());
+            };
             let mut taken = 0;
             for slice in slices {
                 let part = &slice[..slice.len().min(room)];
@@ -449,7 +470,7 @@ mod tests {
     }
 
     fn sink(rooms: impl IntoIterator<Item = usize>) -> (Transport, Arc<Mutex<Vec<u8>>>) {
-        let sink = Sink { taken: Arc::default(), rooms: rooms.into_iter().collect() };
+        let sink = Sink { taken: Arc::default(), rooms: rooms.into_iter().collect(), has_refused: false };
         let taken = Arc::clone(&sink.taken);
         (Transport::Other(Box::new(sink)), taken)
     }
@@ -587,5 +608,25 @@ mod tests {
         let (mut stream, taken) = sink([usize::MAX; 2]);
         assert_eq!(outbox.write_to(&mut stream, &mut pool).unwrap(), Flushed::Drained);
         assert!(*taken.lock().unwrap() == expected);
+    }
+
+    #[test]
+    fn what_a_full_stream_refuses_is_kept_and_not_offered_again() {
+        let mut pool = BufferPool::default();
+        let large = vec![b'x'; AT_ONCE];
+        for rooms in [&[][..], &[2], &[1000]] {
+            let mut outbox = Outbox::default();
+            outbox.tail(&mut pool).extend_from_slice(b"own");
+            let (mut stream, taken) = sink(rooms.iter().copied());
+            assert_eq!(outbox.write_through(&large, &mut stream, &mut pool).unwrap(), Flushed::Blocked);
+            assert_eq!(outbox.len() + taken.lock().unwrap().len(), 3 + large.len());
+
+            let mut outbox = Outbox::default();
+            outbox.push_shared(&PreparedMessage::new("for many"), Encoding::PLAIN, &mut pool);
+            let (mut stream, taken) = sink(rooms.iter().map(|&room| room.min(4)));
+            assert_eq!(outbox.write_to(&mut stream, &mut pool).unwrap(), Flushed::Blocked);
+            assert_eq!(outbox.len() + taken.lock().unwrap().len(), 10);
+            pool.end_run();
+        }
     }
 }
