@@ -372,22 +372,17 @@ impl Sessions {
     ) -> (usize, Stop) {
         let len = bytes.len();
         let mut input = Input::new(bytes);
+        let mut answers = mem::take(&mut self.answers);
         let stop = loop {
             // What was decoded before a panic stays so, and the connection goes on behind it, to its close.
             let stop = self.guard(Some(id), "event", |sessions| {
-                sessions.decode_events(app, id, &mut input, &mut *scratch, &mut *budget)
+                sessions.decode_events(app, id, &mut input, &mut *scratch, &mut answers, &mut *budget)
             });
             if let Some(stop) = stop {
                 break stop;
             }
         };
-        if let Some(session) = self.slab.get_mut(id) {
-            if session.outbox.is_empty() {
-                session.outbox.settle(&mut self.pool);
-            } else {
-                self.mark_dirty(id);
-            }
-        }
+        self.answers = answers;
         (len - input.remaining().len(), stop)
     }
 
@@ -397,6 +392,7 @@ impl Sessions {
         id: ConnectionId,
         input: &mut Input<'_>,
         scratch: &mut Scratch,
+        answers: &mut Vec<u8>,
         budget: &mut Budget,
     ) -> Stop {
         let room = self.config.high_water_mark.min(self.config.max_buffered);
@@ -415,11 +411,15 @@ impl Sessions {
             }
             let Phase::Open(connection) = &mut session.phase else { return Stop::Over };
             protocol::log_as(id);
-            let event = connection.receive(input, scratch, session.outbox.tail(&mut self.pool), self.now);
-            let Some(event) = event else { return Stop::Exhausted };
-            if let Event::Error(error) = &event {
+            let event = connection.receive(input, scratch, answers, self.now);
+            if let Some(Event::Error(error)) = &event {
                 log::info!("{}: {error}", session.peer);
             }
+            if !answers.is_empty() {
+                session.outbox.tail(&mut self.pool).append(answers);
+                self.mark_dirty(id);
+            }
+            let Some(event) = event else { return Stop::Exhausted };
             budget.take(&event);
             app.event(self, id, event);
         }

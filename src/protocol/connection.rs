@@ -97,6 +97,7 @@ impl Connection {
     ///
     /// The event borrows from the input or the scratch, never from the connection. What the protocol answers by itself
     /// (pongs, the Close) is appended to `out`.
+    #[inline]
     pub fn receive<'e, 'i: 'e>(
         &mut self,
         input: &mut Input<'i>,
@@ -111,18 +112,29 @@ impl Connection {
             self.control_rate.fill(self.keepalive.silence(now));
         }
         self.keepalive.heard(now);
-        let event = match self.whole_message(input) {
-            Some((kind, payload)) => message_event(kind, payload),
-            None => match self.find(input, scratch, now) {
-                Ok(None) => return None,
-                Ok(Some(found)) => self.event(found, scratch, out, now),
-                Err(error) => Err(error),
-            },
-        };
-        match event {
-            Ok(event) => Some(event),
-            Err(error) => Some(self.fail(error, out, now)),
+        match self.whole_message(input) {
+            Some((MessageKind::Binary, payload)) => Some(Event::Message(Message::Binary(payload))),
+            Some((kind @ MessageKind::Text, payload)) => {
+                Some(message_event(kind, payload).unwrap_or_else(|error| self.fail(error, out, now)))
+            }
+            None => self.receive_frames(input, scratch, out, now),
         }
+    }
+
+    #[inline(never)]
+    fn receive_frames<'e, 'i: 'e>(
+        &mut self,
+        input: &mut Input<'i>,
+        scratch: &'e mut Scratch,
+        out: &mut Vec<u8>,
+        now: Instant,
+    ) -> Option<Event<'e>> {
+        let event = match self.find(input, scratch, now) {
+            Ok(None) => return None,
+            Ok(Some(found)) => self.event(found, scratch, out, now),
+            Err(error) => Err(error),
+        };
+        Some(event.unwrap_or_else(|error| self.fail(error, out, now)))
     }
 
     /// Takes the fast lane, if it is open: what stands whole in the input is an event as it is, and no line in the log.
@@ -308,6 +320,13 @@ impl Connection {
         self.check_open()?;
         let message = message.into();
         self.encoder.message(message.kind(), message.payload(), &self.config, out)
+    }
+
+    /// The fast lane of [`send`](Self::send): appends a message if nothing is to be refused, masked, compressed, cut or
+    /// logged. Whether it did.
+    #[inline]
+    pub(crate) fn send_plain(&mut self, message: Message<'_>, out: &mut Vec<u8>) -> bool {
+        self.closing.is_none() && self.encoder.plain(message.kind(), message.payload(), &self.config, out)
     }
 
     /// The same for a message that is worth writing from where it stands: appends the frame's header alone and gives the

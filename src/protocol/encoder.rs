@@ -36,6 +36,16 @@ impl Encoder {
         self.stream = None;
     }
 
+    /// Appends a whole message if it goes out as it is and nobody logs it. Whether it did.
+    #[inline]
+    pub(super) fn plain(&self, kind: MessageKind, payload: &[u8], config: &Config, out: &mut Vec<u8>) -> bool {
+        let is_plain = self.stream.is_none() && self.compressor.is_none() && self.is_plain(payload.len(), config);
+        if is_plain {
+            plain_frame(kind.opcode(), payload, out);
+        }
+        is_plain
+    }
+
     /// Appends a whole message.
     #[inline]
     pub(super) fn message(

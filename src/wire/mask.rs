@@ -23,19 +23,20 @@ impl MaskingKey {
 pub fn apply_mask(payload: &mut [u8], key: MaskingKey) {
     let [a, b, c, d] = key.0;
     let word = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
-    if payload.len() < WORTH_A_CHOICE {
-        xor(payload, word);
-    } else {
-        // The widest vectors that this processor has, not only those that every one has.
-        Arch::new().dispatch(
-            #[inline(always)]
-            || xor(payload, word),
-        );
-    }
+    if payload.len() < WORTH_A_CHOICE { xor(payload, word) } else { xor_wide(payload, word) }
 }
 
 /// From how many bytes on asking what the processor can do costs less than it gains.
 const WORTH_A_CHOICE: usize = 256;
+
+/// With the widest vectors that this processor has, not only those that every one has.
+#[inline(never)]
+fn xor_wide(payload: &mut [u8], word: u64) {
+    Arch::new().dispatch(
+        #[inline(always)]
+        || xor(payload, word),
+    );
+}
 
 /// A plain loop over words, which the compiler widens to the vectors that it may use.
 #[expect(clippy::inline_always, reason = "only so is it compiled for each choice of vectors")]
