@@ -30,8 +30,9 @@ use crate::wire::{Message, ProtocolError};
 ///             on_http                  on_writable, on_timer, on_error (the last before on_close)
 /// ```
 ///
-/// What is sent in a call leaves before the peer's next message is decoded, and all that is sent to one connection in
-/// one turn of the loop leaves in one system call. A call that takes long holds up every connection of its loop: give
+/// What is sent in a call leaves before the answer to the peer's next message. Small messages leave together: a
+/// connection's own replies in one system call once the input at hand is handled, what others are sent in one at the end
+/// of the loop's turn. A call that takes long holds up every connection of its loop: give
 /// such work to another thread and let it answer through a [`ServerHandle`](super::ServerHandle).
 ///
 /// **A panic** in a call is caught and logged; the connection it was about is closed with 1011 (a request that was not

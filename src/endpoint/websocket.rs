@@ -64,8 +64,9 @@ impl<'a> WebSocket<'a> {
         self.sessions().connection(self.id).is_some_and(|connection| connection.state() == State::Open)
     }
 
-    /// Sends a message: a `&str` as text, a `&[u8]` as binary, or a [`Message`] as it is. It is queued, and leaves with
-    /// all else that is sent in this turn of the loop.
+    /// Sends a message: a `&str` as text, a `&[u8]` as binary, or a [`Message`] as it is. It leaves with all else that this
+    /// connection is sent while its input is handled, or otherwise in this turn of the loop; one of 8 KiB or more is
+    /// offered to the socket at once.
     ///
     /// ```
     /// # use loopwire::{SendError, WebSocket};

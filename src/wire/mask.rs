@@ -21,8 +21,8 @@ impl MaskingKey {
 /// [`advanced`](MaskingKey::advanced) by what came before.
 #[inline]
 pub fn apply_mask(payload: &mut [u8], key: MaskingKey) {
-    let [a, b, c, d] = key.0;
-    let word = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
+    // The key twice.
+    let word = u64::from(u32::from_ne_bytes(key.0)) * 0x1_0000_0001;
     if payload.len() < WORTH_A_CHOICE { xor(payload, word) } else { xor_wide(payload, word) }
 }
 
