@@ -484,7 +484,10 @@ impl Sessions {
         }
         let is_full = session.outbox.len() >= self.config.high_water_mark;
         session.flags.wants_writable |= is_full;
-        if !session.outbox.is_empty() && !session.flags.dirty {
+        if session.outbox.is_empty() {
+            // Nothing was written, or all of it has left: no buffer is kept for that.
+            session.outbox.settle(&mut self.pool);
+        } else if !session.flags.dirty {
             session.flags.dirty = true;
             self.dirty.push(id);
         }
