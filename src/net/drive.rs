@@ -1,11 +1,10 @@
-//! How sessions are driven: readiness in, bytes through, one write out, timers between.
+//! How sessions are driven: readiness in, bytes through, timers between.
 
 use std::io::{self, Read};
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use super::outbox::Flushed;
 use super::session::{Pending, Phase, Session};
 use super::sessions::Report;
 use super::{Application, ConnectionId, DialError, NetConfig, Readiness, Sessions, Stream, Transport};
@@ -115,29 +114,6 @@ impl Sessions {
         }
         self.drain_step(app);
         self.settle(app);
-    }
-
-    /// Ends a turn: one write for each connection that has something to send.
-    pub fn flush<A: Application>(&mut self, app: &mut A) {
-        // What applications send on hearing of an end leaves with the same turn; an endless exchange of that does not
-        // hold up the loop.
-        for _ in 0..3 {
-            let mut dirty = mem::take(&mut self.dirty);
-            if dirty.is_empty() {
-                break;
-            }
-            for id in dirty.drain(..) {
-                self.flush_dirty(id);
-            }
-            if self.dirty.is_empty() {
-                // Keep the allocation.
-                self.dirty = dirty;
-            }
-            self.settle(app);
-        }
-        if self.dirty.is_empty() {
-            self.pool.end_run();
-        }
     }
 
     /// When [`tick`](Self::tick) is due at the latest; now, if work is left over.
@@ -518,48 +494,6 @@ impl Sessions {
             session.flags.readable = false;
             self.mark_dirty(id);
         }
-    }
-
-    /// Writes what a connection has to send; it stands in the list of those no more.
-    fn flush_dirty(&mut self, id: ConnectionId) {
-        if let Some(session) = self.slab.get_mut(id) {
-            session.flags.dirty = false;
-            self.flush_one(id);
-        }
-    }
-
-    fn flush_one(&mut self, id: ConnectionId) {
-        let Some(session) = self.slab.get_mut(id) else { return };
-        if session.flags.blocked {
-            return;
-        }
-        match session.flush(&mut self.pool) {
-            Ok(Flushed::Drained | Flushed::Blocked) => {
-                if session.is_finished() {
-                    self.lose(id, DialError::Cancelled);
-                    return;
-                }
-            }
-            Err(error) => return self.write_failed(id, &error),
-        }
-        let is_low = session.outbox.len() <= self.config.high_water_mark / 2;
-        if is_low && (session.flags.paused || session.flags.wants_writable) {
-            session.flags.paused = false;
-            self.requeue(id);
-        }
-    }
-
-    /// The stream takes no more. What came in before it broke is still read.
-    pub(super) fn write_failed(&mut self, id: ConnectionId, error: &io::Error) {
-        let Some(session) = self.slab.get_mut(id) else { return };
-        log::debug!("{}: cannot write: {error}", session.peer);
-        session.outbox.clear(&mut self.pool);
-        if matches!(session.phase, Phase::Ending(_)) {
-            self.lose(id, DialError::Cancelled);
-            return;
-        }
-        (session.flags.write_broken, session.flags.readable) = (true, true);
-        self.requeue(id);
     }
 
     /// The deadline of a connection has come, or seemed to.

@@ -14,6 +14,7 @@
 mod admission;
 mod alarms;
 mod application;
+mod buffers;
 mod config;
 mod dial;
 mod drain;
@@ -25,6 +26,8 @@ mod mailbox;
 mod opening;
 mod outbox;
 mod proxy;
+mod run;
+mod sending;
 mod sent;
 mod session;
 mod sessions;

@@ -1,22 +1,15 @@
-//! What waits to be sent on one connection, and the buffers that all connections of a loop borrow for it.
+//! What waits to be sent on one connection.
 
-use std::collections::VecDeque;
-use std::io::{self, IoSlice, Write};
+use std::io::{self, Write};
 use std::mem;
 
 use super::Transport;
-use crate::wire::{Encoding, FrameHeader, PreparedMessage, SharedFrame};
-
-/// Shared frames of at least this many bytes are queued by reference: below, copying is cheaper than a slice of its own
-/// in the vectored write.
-const BY_REFERENCE: usize = 4096;
+use super::buffers::{BY_REFERENCE, Buffer, BufferPool, Flushed};
+use crate::wire::{Encoding, FrameHeader, PreparedMessage};
 
 /// A message of at least this many bytes is written from where it stands, at once: below, copying it is cheaper than a
 /// system call of its own.
 pub(crate) const AT_ONCE: usize = 8 * 1024;
-
-/// Slices in one vectored write at most; more than enough for what one turn gathers.
-const SLICES: usize = 64;
 
 /// The bytes that wait to be sent on one connection, in order.
 #[derive(Debug, Default)]
@@ -28,43 +21,6 @@ pub(crate) enum Outbox {
     /// In the loop's run of what this turn sends to many: from one byte of it to another. Nothing is copied for a
     /// connection that is sent nothing else and takes all of it.
     Run { start: u32, end: u32 },
-}
-
-/// What an outbox borrows from the pool.
-#[derive(Debug, Default)]
-pub(crate) struct Buffer {
-    /// What comes before the tail: there are some once a shared frame was queued by reference.
-    queue: VecDeque<Chunk>,
-    /// What is written now is appended here.
-    tail: Vec<u8>,
-    /// Bytes of the first chunk (or of the tail, if there is no other) that have left.
-    sent: usize,
-    /// Bytes in `queue`.
-    queued: usize,
-}
-
-#[derive(Debug)]
-enum Chunk {
-    Bytes(Vec<u8>),
-    Shared(SharedFrame),
-}
-
-impl Chunk {
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Bytes(bytes) => bytes,
-            Self::Shared(frame) => frame.as_ref(),
-        }
-    }
-}
-
-/// How a write ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Flushed {
-    /// Nothing is left.
-    Drained,
-    /// The rest waits for the socket to become writable.
-    Blocked,
 }
 
 impl Outbox {
@@ -104,7 +60,7 @@ impl Outbox {
         if !matches!(self, Self::Own(_)) {
             let mut buffer = pool.take();
             if let Self::Run { start, end } = *self {
-                buffer.tail.extend_from_slice(&pool.run.bytes[start as usize..end as usize]);
+                buffer.tail.extend_from_slice(pool.run.part(start, end));
             }
             *self = Self::Own(buffer);
         }
@@ -169,7 +125,7 @@ impl Outbox {
     /// The stream is broken.
     pub(crate) fn write_to(&mut self, stream: &mut Transport, pool: &mut BufferPool) -> io::Result<Flushed> {
         if let Self::Run { start, end } = self {
-            match stream.write(&pool.run.bytes[*start as usize..*end as usize]) {
+            match stream.write(pool.run.part(*start, *end)) {
                 Ok(written) => *start += written as u32,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.leave_run(pool);
@@ -212,216 +168,14 @@ impl Outbox {
     }
 }
 
-impl Buffer {
-    fn len(&self) -> usize {
-        self.queued + self.tail.len() - self.sent
-    }
-
-    fn push(&mut self, frame: SharedFrame) {
-        self.queued += self.tail.len() + frame.as_ref().len();
-        if !self.tail.is_empty() {
-            self.queue.push_back(Chunk::Bytes(mem::take(&mut self.tail)));
-        }
-        self.queue.push_back(Chunk::Shared(frame));
-    }
-
-    fn write_to(&mut self, stream: &mut Transport) -> io::Result<Flushed> {
-        let short_means_full = short_means_full(stream);
-        while self.len() > 0 {
-            let (written, offered) = if self.queue.is_empty() {
-                // The common case, and the system's cheaper call.
-                (stream.write(&self.tail[self.sent..]), self.len())
-            } else {
-                let mut slices = [IoSlice::new(&[]); SLICES];
-                let (count, offered) = self.gather(&mut slices);
-                (stream.write_vectored(&slices[..count]), offered)
-            };
-            match written {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => {
-                    self.consume(written);
-                    if written < offered && short_means_full {
-                        return Ok(Flushed::Blocked);
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Flushed::Blocked),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(Flushed::Drained)
-    }
-
-    fn write_through(&mut self, payload: &[u8], stream: &mut Transport) -> io::Result<Flushed> {
-        let waiting = self.len();
-        let mut written = 0;
-        if self.queue.is_empty() {
-            let slices = [IoSlice::new(&self.tail[self.sent..]), IoSlice::new(payload)];
-            match stream.write_vectored(&slices) {
-                Ok(len) => written = len,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.tail.extend_from_slice(payload);
-                    return Ok(Flushed::Blocked);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        self.consume(written.min(waiting));
-        self.tail.extend_from_slice(&payload[written.saturating_sub(waiting)..]);
-        if written > 0 && self.len() > 0 && short_means_full(stream) {
-            return Ok(Flushed::Blocked);
-        }
-        self.write_to(stream)
-    }
-
-    /// Fills `slices` with what waits, in order; how many, and of how many bytes together.
-    fn gather<'a>(&'a self, slices: &mut [IoSlice<'a>; SLICES]) -> (usize, usize) {
-        let queued = self.queue.iter().map(Chunk::bytes);
-        let mut skip = self.sent;
-        let (mut count, mut offered) = (0, 0);
-        for (slice, bytes) in slices.iter_mut().zip(queued.chain([&self.tail[..]])) {
-            let bytes = &bytes[mem::take(&mut skip)..];
-            *slice = IoSlice::new(bytes);
-            count += 1;
-            offered += bytes.len();
-        }
-        (count, offered)
-    }
-
-    fn consume(&mut self, written: usize) {
-        self.sent += written;
-        while let Some(first) = self.queue.front() {
-            let len = first.bytes().len();
-            if self.sent < len {
-                return;
-            }
-            self.sent -= len;
-            self.queued -= len;
-            if let Some(Chunk::Bytes(mut bytes)) = self.queue.pop_front()
-                && self.tail.capacity() == 0
-            {
-                bytes.clear();
-                self.tail = bytes;
-            }
-        }
-        // More may be appended for as long as the peer is slow: let go of what left, at a cost that stays linear.
-        if self.sent == self.tail.len() {
-            self.tail.clear();
-            self.sent = 0;
-        } else if self.sent >= BY_REFERENCE && self.sent >= self.tail.len() / 2 {
-            self.tail.drain(..self.sent);
-            self.sent = 0;
-        }
-    }
-}
-
-/// Whether taking less than was offered means that nothing more fits: so with a socket; layers above one may just cut
-/// their own way.
-fn short_means_full(stream: &Transport) -> bool {
-    matches!(stream, Transport::Tcp(_) | Transport::Unix(_))
-}
-
-/// Empty buffers that outboxes take and give back, so that an idle connection needs none and a busy one allocates none.
-///
-/// The last one given is the first one taken: it is warm in the cache.
-#[derive(Debug, Default)]
-pub(crate) struct BufferPool {
-    #[expect(clippy::vec_box, reason = "an outbox carries a pointer, and takes and gives nothing more")]
-    buffers: Vec<Box<Buffer>>,
-    /// Bytes that `buffers` occupy.
-    held: usize,
-    run: Run,
-}
-
-/// The small frames that this turn sends to many, one behind the other, each once.
-///
-/// Whoever is sent all of them, or an unbroken part, is sent that part of this as it stands.
-#[derive(Debug, Default)]
-struct Run {
-    bytes: Vec<u8>,
-    /// The frame that ends it. It is held so that no other can be taken for it.
-    last: Option<(SharedFrame, u32)>,
-}
-
-impl Run {
-    /// Bytes at most; what is sent beyond is copied for each connection.
-    const LARGEST: usize = 1024 * 1024;
-    /// Bytes of memory kept from one turn to the next.
-    const KEPT: usize = 64 * 1024;
-
-    /// Where a frame stands: where the last one does if it is that, or else at the end. `None` if there is no room.
-    #[inline]
-    fn place(&mut self, message: &PreparedMessage, encoding: Encoding) -> Option<(u32, u32)> {
-        let end = self.bytes.len() as u32;
-        if let Some((last, start)) = &self.last
-            && last.is(message, encoding)
-        {
-            return Some((*start, end));
-        }
-        let bytes = message.encoded(encoding);
-        if self.bytes.len() + bytes.len() > Self::LARGEST {
-            return None;
-        }
-        self.bytes.extend_from_slice(bytes);
-        self.last = Some((message.share(encoding), end));
-        Some((end, self.bytes.len() as u32))
-    }
-}
-
-impl BufferPool {
-    /// Buffers grown beyond this are not kept.
-    const LARGEST: usize = 1024 * 1024;
-    /// Bytes kept at most, all buffers together.
-    const HELD: usize = 4 * 1024 * 1024;
-    /// What a new buffer begins with: a few small replies.
-    const INITIAL: usize = 512;
-
-    /// Ends the run, to which no outbox may refer any more.
-    pub(crate) fn end_run(&mut self) {
-        if !self.run.bytes.is_empty() {
-            self.run.bytes.clear();
-            self.run.bytes.shrink_to(Run::KEPT);
-            self.run.last = None;
-        }
-    }
-
-    #[expect(clippy::unnecessary_box_returns, reason = "as above")]
-    fn take(&mut self) -> Box<Buffer> {
-        match self.buffers.pop() {
-            Some(buffer) => {
-                self.held -= Self::size(&buffer);
-                buffer
-            }
-            None => Box::new(Buffer { tail: Vec::with_capacity(Self::INITIAL), ..Buffer::default() }),
-        }
-    }
-
-    fn give(&mut self, mut buffer: Box<Buffer>) {
-        let size = Self::size(&buffer);
-        if buffer.tail.capacity() <= Self::LARGEST && self.held + size <= Self::HELD {
-            buffer.tail.clear();
-            if !buffer.queue.is_empty() {
-                buffer.queue = VecDeque::new();
-            }
-            (buffer.sent, buffer.queued) = (0, 0);
-            self.held += size;
-            self.buffers.push(buffer);
-        }
-    }
-
-    fn size(buffer: &Buffer) -> usize {
-        size_of::<Buffer>() + buffer.tail.capacity()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
-    use std::io::Read;
+    use std::io::{IoSlice, Read};
     use std::sync::{Arc, Mutex};
 
     use super::super::Stream;
+    use super::super::run::Run;
     use super::*;
     use crate::wire::PreparedMessage;
 
@@ -537,16 +291,7 @@ mod tests {
         let (mut stream, _) = sink([usize::MAX]);
         outbox.write_to(&mut stream, &mut pool).unwrap();
         assert!(matches!(outbox, Outbox::Empty));
-        let mut lent = pool.take();
-        assert_eq!(lent.tail.as_ptr(), buffer);
-
-        lent.tail.reserve_exact(BufferPool::LARGEST + 1);
-        pool.give(lent);
-        assert!(pool.buffers.is_empty(), "a huge buffer is not kept");
-        for _ in 0..1000 {
-            pool.give(Box::new(Buffer { tail: Vec::with_capacity(BufferPool::LARGEST / 4), ..Buffer::default() }));
-        }
-        assert!(pool.held <= BufferPool::HELD);
+        assert_eq!(pool.take().tail.as_ptr(), buffer);
     }
 
     #[test]
@@ -590,7 +335,7 @@ mod tests {
                 assert_eq!([&some.lock().unwrap()[..], &rest.lock().unwrap()[..]].concat(), *expected, "{room}");
                 assert!(outbox.is_empty());
             }
-            pool.end_run();
+            pool.run.end();
             assert!(pool.run.bytes.is_empty() && pool.run.last.is_none());
         }
     }
@@ -626,7 +371,7 @@ mod tests {
             let (mut stream, taken) = sink(rooms.iter().map(|&room| room.min(4)));
             assert_eq!(outbox.write_to(&mut stream, &mut pool).unwrap(), Flushed::Blocked);
             assert_eq!(outbox.len() + taken.lock().unwrap().len(), 10);
-            pool.end_run();
+            pool.run.end();
         }
     }
 }

@@ -5,8 +5,9 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::buffers::{BufferPool, Flushed};
 use super::dial::Dial;
-use super::outbox::{BufferPool, Flushed, Outbox};
+use super::outbox::Outbox;
 use super::timers::later;
 use super::{NetConfig, Peer, PeerAddr, Stream, Transport};
 use crate::handshake::{Agreed, ClientHandshake, HeadReader, UpgradeRequest};

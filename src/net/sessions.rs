@@ -1,6 +1,7 @@
 //! All connections of a loop, as the application sees them: what it may ask and what it may do.
 //!
-//! How they are driven stands in `drive` (readiness, input, output, timers), `opening` (handshakes) and `drain`.
+//! What they send stands in `sending`; how they are driven in `drive` (readiness, input, timers), `opening` (handshakes) and
+//! `drain`.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -13,19 +14,16 @@ use mio::{Registry, Waker};
 
 use super::admission::{Admission, Refused};
 use super::alarms::Alarms;
+use super::buffers::BufferPool;
 use super::dial::Dial;
 use super::drain::Drain;
 use super::mailbox::Notifier;
-use super::outbox::{AT_ONCE, BufferPool, Outbox};
 use super::session::{Answer, Dialing, Head, Origin, Phase, Session};
 use super::slab::GenerationSlab;
 use super::timers::{TimerKey, Wheel, later};
-use super::{
-    ConnectionId, DialError, DialRequest, NetConfig, OverflowPolicy, PeerAddr, SendError, Sent, Stream, Transport,
-};
+use super::{ConnectionId, DialError, DialRequest, NetConfig, PeerAddr, Stream, Transport};
 use crate::handshake::{Agreed, ClientHandshake, HeadReader, Rejection, Response, UpgradeRequest};
-use crate::protocol::{self, Closed, Connection, Scratch, State};
-use crate::wire::{CloseCode, Message, MessageKind, PreparedMessage};
+use crate::protocol::{Closed, Connection, Scratch};
 
 /// A timer of the application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -132,105 +130,6 @@ impl Sessions {
             now,
             config,
         }
-    }
-
-    /// Queues a message.
-    ///
-    /// # Errors
-    /// If the connection is not open, was closed for having too much waiting, or is in the middle of a streamed message.
-    pub fn send<'m>(&mut self, id: ConnectionId, message: impl Into<Message<'m>>) -> Result<Sent, SendError> {
-        let message = message.into();
-        let len = message.payload().len();
-        if self.send_along(id, message) {
-            return Ok(Sent::Written);
-        }
-        self.write(id, len, |connection, outbox, pool, _| {
-            let out = outbox.tail(pool);
-            if len < AT_ONCE {
-                connection.send(message, out).map(|()| None)
-            } else {
-                connection.send_in_place(message, out)
-            }
-        })
-    }
-
-    /// The fast lane: sends a small message along with others of this turn, if nothing about it needs a thought. Whether
-    /// it did.
-    #[inline]
-    fn send_along(&mut self, id: ConnectionId, message: Message<'_>) -> bool {
-        let (len, most) = (message.payload().len(), self.config.high_water_mark);
-        let Some(session) = self.slab.get_mut(id) else { return false };
-        let Phase::Open(connection) = &mut session.phase else { return false };
-        let Some(tail) = session.outbox.tail_within(most, len) else { return false };
-        len < AT_ONCE && session.flags.dirty && connection.send_plain(message, tail)
-    }
-
-    /// Queues a message that was encoded once for many.
-    ///
-    /// # Errors
-    /// As [`send`](Self::send).
-    pub fn send_prepared(&mut self, id: ConnectionId, message: &PreparedMessage) -> Result<Sent, SendError> {
-        self.write(id, message.payload().len(), |connection, outbox, pool, _| {
-            match connection.share(message)? {
-                Some(encoding) => outbox.push_shared(message, encoding, pool),
-                // A client's, which is masked.
-                None => drop(connection.send_prepared(message, outbox.tail(pool))?),
-            }
-            Ok(None)
-        })
-    }
-
-    /// Queues the next piece of a message; `last` ends it. Pieces become frames of one fragmented message.
-    ///
-    /// # Errors
-    /// As [`send`](Self::send), and a piece of the other kind than the first.
-    pub fn send_piece(
-        &mut self,
-        id: ConnectionId,
-        kind: MessageKind,
-        piece: &[u8],
-        last: bool,
-    ) -> Result<Sent, SendError> {
-        self.write(id, piece.len(), |connection, outbox, pool, _| {
-            connection.send_piece(kind, piece, last, outbox.tail(pool)).map(|()| None)
-        })
-    }
-
-    /// Queues a ping with at most 125 bytes; the pong that answers it carries the round-trip time.
-    ///
-    /// # Errors
-    /// As [`send`](Self::send), and a payload too long.
-    pub fn ping(&mut self, id: ConnectionId, payload: &[u8]) -> Result<Sent, SendError> {
-        let sent = self.write(id, payload.len(), |connection, outbox, pool, now| {
-            connection.ping(payload, outbox.tail(pool), now).map(|()| None)
-        });
-        self.rearm(id);
-        sent
-    }
-
-    /// Queues an unsolicited pong with at most 125 bytes.
-    ///
-    /// # Errors
-    /// As [`ping`](Self::ping).
-    pub fn pong(&mut self, id: ConnectionId, payload: &[u8]) -> Result<Sent, SendError> {
-        self.write(id, payload.len(), |connection, outbox, pool, _| {
-            connection.pong(payload, outbox.tail(pool)).map(|()| None)
-        })
-    }
-
-    /// Starts the closing handshake. Messages that are queued still leave; `closed` follows when the peer has answered or
-    /// the time for that is over.
-    ///
-    /// # Errors
-    /// If the connection is not open or already closing, the code may not be sent, or the reason is over 123 bytes.
-    pub fn close(&mut self, id: ConnectionId, code: CloseCode, reason: &str) -> Result<(), SendError> {
-        let session = self.slab.get_mut(id).ok_or(SendError::NotOpen)?;
-        let Phase::Open(connection) = &mut session.phase else { return Err(SendError::NotOpen) };
-        protocol::log_as(id);
-        connection.close(code, reason, session.outbox.tail(&mut self.pool), self.now)?;
-        self.mark_dirty(id);
-        self.rearm(id);
-        Ok(())
     }
 
     /// Ends a connection at once, in whatever phase, and forgets what was queued. `closed` or `dial_failed` follows.
@@ -437,62 +336,6 @@ impl Sessions {
     /// The time of this turn.
     pub fn now(&self) -> Instant {
         self.now
-    }
-
-    /// Checks a connection's room, has `write` append to its outbox, and says how full that is now. A payload that `write`
-    /// gives back follows what it appended, from where it stands.
-    fn write<'m>(
-        &mut self,
-        id: ConnectionId,
-        len: usize,
-        write: impl FnOnce(
-            &mut Connection,
-            &mut Outbox,
-            &mut BufferPool,
-            Instant,
-        ) -> Result<Option<&'m [u8]>, protocol::SendError>,
-    ) -> Result<Sent, SendError> {
-        let session = self.slab.get_mut(id).ok_or(SendError::NotOpen)?;
-        let Phase::Open(connection) = &mut session.phase else { return Err(SendError::NotOpen) };
-        let waiting = session.outbox.len();
-        // A single message may be larger than the cap; a second one has to fit. One that is closing refuses by itself.
-        let is_over = waiting > 0 && waiting.saturating_add(len) > self.config.max_buffered;
-        if is_over && connection.state() == State::Open {
-            return match self.config.overflow {
-                OverflowPolicy::Drop => {
-                    session.flags.wants_writable = true;
-                    Ok(Sent::Dropped)
-                }
-                OverflowPolicy::Close => {
-                    log::info!("{}: closed: {waiting} bytes wait to be sent and {len} more do not fit", session.peer);
-                    self.lose(id, DialError::Cancelled);
-                    Err(SendError::Overflow)
-                }
-            };
-        }
-        protocol::log_as(id);
-        let written = write(connection, &mut session.outbox, &mut self.pool, self.now);
-        if let Ok(Some(payload)) = written
-            && let Err(error) = session.write_through(payload, &mut self.pool)
-        {
-            self.write_failed(id, &error);
-            return Err(SendError::NotOpen);
-        }
-        if session.flags.blocked {
-            // It will not be sent with this turn.
-            session.outbox.leave_run(&mut self.pool);
-        }
-        let is_full = session.outbox.len() >= self.config.high_water_mark;
-        session.flags.wants_writable |= is_full;
-        if session.outbox.is_empty() {
-            // Nothing was written, or all of it has left: no buffer is kept for that.
-            session.outbox.settle(&mut self.pool);
-        } else if !session.flags.dirty {
-            session.flags.dirty = true;
-            self.dirty.push(id);
-        }
-        written?;
-        Ok(if is_full { Sent::Backpressure } else { Sent::Written })
     }
 
     fn after(&self, duration: Duration) -> Instant {

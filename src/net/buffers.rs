@@ -1,0 +1,231 @@
+//! The buffers that all connections of a loop borrow for what they have to send.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice, Write};
+use std::mem;
+
+use super::Transport;
+use super::run::Run;
+use crate::wire::SharedFrame;
+
+/// Shared frames of at least this many bytes are queued by reference: below, copying is cheaper than a slice of its own
+/// in the vectored write.
+pub(super) const BY_REFERENCE: usize = 4096;
+
+/// Slices in one vectored write at most; more than enough for what one turn gathers.
+const SLICES: usize = 64;
+
+/// Empty buffers that outboxes take and give back, so that an idle connection needs none and a busy one allocates none.
+///
+/// The last one given is the first one taken: it is warm in the cache.
+#[derive(Debug, Default)]
+pub(crate) struct BufferPool {
+    #[expect(clippy::vec_box, reason = "an outbox carries a pointer, and takes and gives nothing more")]
+    buffers: Vec<Box<Buffer>>,
+    /// Bytes that `buffers` occupy.
+    held: usize,
+    /// What this turn sends to many.
+    pub(super) run: Run,
+}
+
+impl BufferPool {
+    /// Buffers grown beyond this are not kept.
+    const LARGEST: usize = 1024 * 1024;
+    /// Bytes kept at most, all buffers together.
+    const HELD: usize = 4 * 1024 * 1024;
+    /// What a new buffer begins with: a few small replies.
+    const INITIAL: usize = 512;
+
+    #[expect(clippy::unnecessary_box_returns, reason = "as above")]
+    pub(super) fn take(&mut self) -> Box<Buffer> {
+        match self.buffers.pop() {
+            Some(buffer) => {
+                self.held -= Self::size(&buffer);
+                buffer
+            }
+            None => Box::new(Buffer { tail: Vec::with_capacity(Self::INITIAL), ..Buffer::default() }),
+        }
+    }
+
+    pub(super) fn give(&mut self, mut buffer: Box<Buffer>) {
+        let size = Self::size(&buffer);
+        if buffer.tail.capacity() <= Self::LARGEST && self.held + size <= Self::HELD {
+            buffer.tail.clear();
+            if !buffer.queue.is_empty() {
+                buffer.queue = VecDeque::new();
+            }
+            (buffer.sent, buffer.queued) = (0, 0);
+            self.held += size;
+            self.buffers.push(buffer);
+        }
+    }
+
+    fn size(buffer: &Buffer) -> usize {
+        size_of::<Buffer>() + buffer.tail.capacity()
+    }
+}
+
+/// What an outbox borrows from the pool.
+#[derive(Debug, Default)]
+pub(crate) struct Buffer {
+    /// What comes before the tail: there are some once a shared frame was queued by reference.
+    queue: VecDeque<Chunk>,
+    /// What is written now is appended here.
+    pub(super) tail: Vec<u8>,
+    /// Bytes of the first chunk (or of the tail, if there is no other) that have left.
+    sent: usize,
+    /// Bytes in `queue`.
+    queued: usize,
+}
+
+#[derive(Debug)]
+enum Chunk {
+    Bytes(Vec<u8>),
+    Shared(SharedFrame),
+}
+
+impl Chunk {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Shared(frame) => frame.as_ref(),
+        }
+    }
+}
+
+/// How a write ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flushed {
+    /// Nothing is left.
+    Drained,
+    /// The rest waits for the socket to become writable.
+    Blocked,
+}
+
+impl Buffer {
+    pub(super) fn len(&self) -> usize {
+        self.queued + self.tail.len() - self.sent
+    }
+
+    pub(super) fn push(&mut self, frame: SharedFrame) {
+        self.queued += self.tail.len() + frame.as_ref().len();
+        if !self.tail.is_empty() {
+            self.queue.push_back(Chunk::Bytes(mem::take(&mut self.tail)));
+        }
+        self.queue.push_back(Chunk::Shared(frame));
+    }
+
+    pub(super) fn write_to(&mut self, stream: &mut Transport) -> io::Result<Flushed> {
+        let short_means_full = short_means_full(stream);
+        while self.len() > 0 {
+            let (written, offered) = if self.queue.is_empty() {
+                // The common case, and the system's cheaper call.
+                (stream.write(&self.tail[self.sent..]), self.len())
+            } else {
+                let mut slices = [IoSlice::new(&[]); SLICES];
+                let (count, offered) = self.gather(&mut slices);
+                (stream.write_vectored(&slices[..count]), offered)
+            };
+            match written {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    self.consume(written);
+                    if written < offered && short_means_full {
+                        return Ok(Flushed::Blocked);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Flushed::Blocked),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Flushed::Drained)
+    }
+
+    pub(super) fn write_through(&mut self, payload: &[u8], stream: &mut Transport) -> io::Result<Flushed> {
+        let waiting = self.len();
+        let mut written = 0;
+        if self.queue.is_empty() {
+            let slices = [IoSlice::new(&self.tail[self.sent..]), IoSlice::new(payload)];
+            match stream.write_vectored(&slices) {
+                Ok(len) => written = len,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.tail.extend_from_slice(payload);
+                    return Ok(Flushed::Blocked);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.consume(written.min(waiting));
+        self.tail.extend_from_slice(&payload[written.saturating_sub(waiting)..]);
+        if written > 0 && self.len() > 0 && short_means_full(stream) {
+            return Ok(Flushed::Blocked);
+        }
+        self.write_to(stream)
+    }
+
+    /// Fills `slices` with what waits, in order; how many, and of how many bytes together.
+    fn gather<'a>(&'a self, slices: &mut [IoSlice<'a>; SLICES]) -> (usize, usize) {
+        let queued = self.queue.iter().map(Chunk::bytes);
+        let mut skip = self.sent;
+        let (mut count, mut offered) = (0, 0);
+        for (slice, bytes) in slices.iter_mut().zip(queued.chain([&self.tail[..]])) {
+            let bytes = &bytes[mem::take(&mut skip)..];
+            *slice = IoSlice::new(bytes);
+            count += 1;
+            offered += bytes.len();
+        }
+        (count, offered)
+    }
+
+    fn consume(&mut self, written: usize) {
+        self.sent += written;
+        while let Some(first) = self.queue.front() {
+            let len = first.bytes().len();
+            if self.sent < len {
+                return;
+            }
+            self.sent -= len;
+            self.queued -= len;
+            if let Some(Chunk::Bytes(mut bytes)) = self.queue.pop_front()
+                && self.tail.capacity() == 0
+            {
+                bytes.clear();
+                self.tail = bytes;
+            }
+        }
+        // More may be appended for as long as the peer is slow: let go of what left, at a cost that stays linear.
+        if self.sent == self.tail.len() {
+            self.tail.clear();
+            self.sent = 0;
+        } else if self.sent >= BY_REFERENCE && self.sent >= self.tail.len() / 2 {
+            self.tail.drain(..self.sent);
+            self.sent = 0;
+        }
+    }
+}
+
+/// Whether taking less than was offered means that nothing more fits: so with a socket; layers above one may just cut
+/// their own way.
+fn short_means_full(stream: &Transport) -> bool {
+    matches!(stream, Transport::Tcp(_) | Transport::Unix(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neither_a_huge_buffer_is_kept_nor_too_many() {
+        let mut pool = BufferPool::default();
+        let mut lent = pool.take();
+        lent.tail.reserve_exact(BufferPool::LARGEST + 1);
+        pool.give(lent);
+        assert!(pool.buffers.is_empty(), "a huge buffer is not kept");
+        for _ in 0..1000 {
+            pool.give(Box::new(Buffer { tail: Vec::with_capacity(BufferPool::LARGEST / 4), ..Buffer::default() }));
+        }
+        assert!(pool.held <= BufferPool::HELD);
+    }
+}
