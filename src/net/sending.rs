@@ -105,7 +105,10 @@ impl Sessions {
         let session = self.slab.get_mut(id).ok_or(SendError::NotOpen)?;
         let Phase::Open(connection) = &mut session.phase else { return Err(SendError::NotOpen) };
         protocol::log_as(id);
-        connection.close(code, reason, session.outbox.tail(&mut self.pool), self.now)?;
+        let closed = connection.close(code, reason, session.outbox.tail(&mut self.pool), self.now);
+        // Refused, it has written nothing.
+        session.outbox.settle(&mut self.pool);
+        closed?;
         self.mark_dirty(id);
         self.rearm(id);
         Ok(())
@@ -230,5 +233,46 @@ impl Sessions {
         }
         (session.flags.write_broken, session.flags.readable) = (true, true);
         self.requeue(id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::session::Session;
+    use super::super::{NetConfig, PeerAddr};
+    use super::*;
+    use crate::protocol::{Config, Role};
+
+    type Attempt = fn(&mut Sessions, ConnectionId) -> Result<Sent, SendError>;
+
+    #[test]
+    fn what_is_refused_leaves_no_buffer_with_its_connection() {
+        let refused: &[(&str, Attempt)] = &[
+            ("a small message", |sessions, id| sessions.send(id, "small")),
+            ("a large message", |sessions, id| sessions.send(id, &[0; AT_ONCE][..])),
+            ("one for many", |sessions, id| sessions.send_prepared(id, &PreparedMessage::new("for many"))),
+            ("a piece of the other kind", |sessions, id| sessions.send_piece(id, MessageKind::Text, b"piece", true)),
+            ("a ping too long", |sessions, id| sessions.ping(id, &[0; 126])),
+            ("a pong too long", |sessions, id| sessions.pong(id, &[0; 126])),
+            ("a code not to be sent", |sessions, id| sessions.close(id, CloseCode(1006), "").map(|()| Sent::Written)),
+            ("a reason too long", |sessions, id| {
+                sessions.close(id, CloseCode::NORMAL, &"x".repeat(124)).map(|()| Sent::Written)
+            }),
+        ];
+        for role in [Role::Server, Role::Client] {
+            let now = Instant::now();
+            let mut sessions = Sessions::new(NetConfig::default(), None, None, now);
+            let connection = Connection::new(role, Arc::new(Config::default()), None, now);
+            let id = sessions.slab.insert(Session::new(None, Phase::Open(connection), PeerAddr::Unknown));
+            sessions.send_piece(id, MessageKind::Binary, b"the first of several", false).unwrap();
+            sessions.slab.get_mut(id).unwrap().outbox.clear(&mut sessions.pool);
+            for (what, attempt) in refused {
+                assert!(attempt(&mut sessions, id).is_err(), "{role:?}: {what}");
+                let outbox = &sessions.slab.get(id).unwrap().outbox;
+                assert!(matches!(outbox, Outbox::Empty), "{role:?}: {what}");
+            }
+        }
     }
 }
