@@ -53,6 +53,9 @@
 //! | [`protocol`] | an open connection: frames in, events out, time passed in |
 //! | [`net`] | sockets, TLS, timers, signals: the event loop |
 //! | [`endpoint`] | [`Server`], [`Client`], [`Handler`]: what applications use |
+//! | [`push`] | channels, streams, presence, groups, permissions: the hub, which knows no sockets |
+//! | `store` | streams that survive a restart, on disk |
+//! | `gateway` | the push server: wire protocols over the hub |
 //!
 //! ```text
 //! socket ─▶ net::Session ─▶ protocol::Connection ─▶ endpoint ─▶ Handler::on_message(&mut WebSocket, Message)
@@ -70,9 +73,14 @@
 
 pub mod deflate;
 pub mod endpoint;
+#[cfg(feature = "gateway")]
+pub mod gateway;
 pub mod handshake;
 pub mod net;
 pub mod protocol;
+pub mod push;
+#[cfg(feature = "gateway")]
+pub mod store;
 pub mod wire;
 
 pub use deflate::DeflateConfig;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each layer, and those that it may import.
-const LAYERS: [(&str, &[&str]); 9] = [
+const LAYERS: [(&str, &[&str]); 10] = [
     ("wire", &[]),
     ("deflate", &["wire"]),
     ("handshake", &["wire", "deflate"]),
@@ -12,12 +12,13 @@ const LAYERS: [(&str, &[&str]); 9] = [
     ("net", &["wire", "deflate", "handshake", "protocol"]),
     ("endpoint", &["wire", "deflate", "handshake", "protocol", "net"]),
     ("push", &["wire"]),
-    ("gateway", &["wire", "deflate", "handshake", "protocol", "net", "endpoint", "push"]),
+    ("store", &["push"]),
+    ("gateway", &["wire", "deflate", "handshake", "protocol", "net", "endpoint", "push", "store"]),
     ("explain", &["wire", "deflate", "handshake", "protocol"]),
 ];
 
 /// The layers that are pure: bytes and time come in as arguments.
-const PURE: [&str; 4] = ["wire", "deflate", "handshake", "protocol"];
+const PURE: [&str; 5] = ["wire", "deflate", "handshake", "protocol", "push"];
 
 /// What would be I/O, a clock, or a thread of their own. Addresses are values and are allowed.
 const IMPURE: [&str; 18] = [

@@ -1,0 +1,1 @@
+//! The server API: an application publishes, asks and commands by HTTP on the same port.

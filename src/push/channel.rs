@@ -1,0 +1,1 @@
+//! A channel: its subscribers and its stream.
