@@ -250,6 +250,70 @@ fn a_fan_out_is_measured_by_its_deliveries() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn servers_are_compared_beside_one_another() {
+    let kinds: [&[&str]; 3] = [
+        &["echo", "-c", "3", "--depth", "4"],
+        &["echo", "-c", "2", "--deflate", "-s", "300"],
+        &["fanout", "--subscribers", "3", "--batch", "2"],
+    ];
+    for flags in kinds {
+        let serve = ["echo", "--listen", "127.0.0.1:0", "--broadcast"];
+        let serve = &serve[..if flags[0] == "fanout" { 4 } else { 3 }];
+        let (first, url) = Process::server(serve);
+        let servers = [Process::server(serve), Process::server(serve)];
+        let pid = first.pid().to_string();
+        let others: Vec<_> = servers.iter().map(|(server, url)| format!("{}@{url}", server.pid())).collect();
+        let beside = [&url, "--pid", &pid, "--slice", "5ms", "--beside", &others[0], "--beside", &others[1]];
+        let report = measured(&[flags, &beside].concat());
+        assert_eq!((&report["mode"], &report["errors"]), (&Value::from(flags[0]), &Value::from(0)));
+        assert_eq!(report["servers"].as_array().unwrap().len(), 3);
+        assert!(number(&report, "/rounds") >= 1.0);
+        let urls = [&url, &servers[0].1, &servers[1].1];
+        for (index, url) in urls.into_iter().enumerate() {
+            let of = |what: &str| number(&report, &format!("/servers/{index}{what}"));
+            assert_eq!(report["servers"][index]["url"], *url.as_str());
+            assert!(of("/messages") >= 1.0, "{report}");
+            assert!(of("/messages_per_cpu_second/median") > 0.0 && of("/ratio/median") > 0.0, "{report}");
+        }
+        assert_eq!(report["servers"][0]["ratio"]["median"], 1.0);
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_server_that_fails_beside_others_is_told_and_they_are_compared_without_it() {
+    let (first, url) = Process::server(&["echo", "--listen", "127.0.0.1:0"]);
+    let (second, other) = Process::server(&["echo", "--listen", "127.0.0.1:0"]);
+    let fails = answering(|socket, _| drop(socket.close(None)));
+    let own = std::process::id();
+    let others = [format!("{own}@{fails}"), format!("{}@{other}", second.pid())];
+    let pid = first.pid().to_string();
+    let flags = [
+        "echo", &url, "--pid", &pid, "-c", "1", "--slice", "5ms", "--beside", &others[0], "--beside", &others[1],
+        "--json",
+    ];
+    let ended = bench(&flags);
+    assert_eq!(ended.code, Some(4), "{ended:?}");
+    assert!(ended.stderr.contains(&format!("{fails}: the server closed the connection with")), "{}", ended.stderr);
+    let report: Value = serde_json::from_slice(&ended.stdout).unwrap();
+    assert_eq!(report["servers"][1]["ratio"], Value::Null);
+    assert!(number(&report, "/servers/2/ratio/median") > 0.0, "{report}");
+
+    for (flags, what) in [
+        (&["--rate", "5"][..], "leave --rate and thresholds out"),
+        (&["--max-p99", "5ms"], "leave --rate and thresholds out"),
+        (&["ws://localhost/"], "give --pid"),
+        (&["--beside", "ws://localhost/"], "the number of its process"),
+        (&["--beside", "4294967295@ws://localhost/"], "cannot tell what process 4294967295 uses"),
+    ] {
+        let ended = bench(&[&["echo", "--beside", &others[1]], flags].concat());
+        assert_eq!(ended.code, Some(2), "{flags:?}: {ended:?}");
+        assert!(ended.stderr.contains(what), "{flags:?}: {}", ended.stderr);
+    }
+}
+
+#[test]
 fn a_fan_out_server_may_leave_out_the_sender_ask_for_a_subscription_and_greet() {
     // Subscribers say so; whoever does not is a publisher, and hears nothing but the greeting.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

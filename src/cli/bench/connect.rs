@@ -18,7 +18,7 @@ use super::payloads::{Content, Payloads};
 use super::pool;
 use super::progress::Progress;
 use super::replies::{Fault, Judge, Replies};
-use super::report::Report;
+use super::report::{Report, to_json};
 use super::stats::{Stats, nanos};
 use super::target::{Target, TargetArgs};
 use super::thresholds::{ThresholdArgs, verdict};
@@ -67,7 +67,7 @@ pub(super) fn run(args: &ConnectArgs) -> Result<Exit, Failure> {
     let stats = &bench.stats;
     let shape = Shape { connections: args.connections, tls: target.tls.is_some() };
     let report = Report::new("connect", &target, shape, stats, &used);
-    match print(&if args.measure.output.json { report.to_json() } else { report.to_string() }) {
+    match print(&if args.measure.output.json { to_json(&report) } else { report.to_string() }) {
         Exit::Done => Ok(verdict(&args.thresholds.missed(&report), report.errors, stats.first_error.as_deref())),
         exit => Ok(exit),
     }

@@ -15,7 +15,7 @@ use super::stats::{Cpu, Stats, nanos};
 use super::{interrupted, usage};
 
 /// Events taken from the poll at once.
-const EVENTS: usize = 1024;
+pub(super) const EVENTS: usize = 1024;
 /// How long to wait for an event before looking at the clock.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -154,27 +154,43 @@ pub(super) fn drive(
         }
     };
     load.stop(now());
-    let deadline = now().saturating_add(nanos(course.answer_timeout));
-    while load.under_way() > 0 && now() < deadline && !interrupted() {
-        wait(poll, &mut events, Duration::from_nanos(deadline.saturating_sub(now())).min(TICK))?;
-        for event in &events {
-            load.turn(event.token().0);
-        }
-    }
+    finish(poll, &mut events, course.answer_timeout, load)?;
     Ok(used)
 }
 
 /// Has the connections read for some time, and does nothing else.
-pub(super) fn settle(poll: &mut Poll, time: Duration, mut turn: impl FnMut(usize)) -> Result<(), Failure> {
-    let mut events = Events::with_capacity(EVENTS);
-    let end = Instant::now() + time;
-    while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
-        wait(poll, &mut events, left.min(TICK))?;
-        for event in &events {
-            turn(event.token().0);
-        }
-        if interrupted() {
-            break;
+pub(super) fn settle(poll: &mut Poll, time: Duration, load: &mut impl Load) -> Result<(), Failure> {
+    turns(poll, &mut Events::with_capacity(EVENTS), time, load)
+}
+
+/// Gives the connections their turns for some time.
+pub(super) fn turns(poll: &mut Poll, events: &mut Events, time: Duration, load: &mut impl Load) -> Result<(), Failure> {
+    turns_while(poll, events, time, load, |_| true)
+}
+
+/// Waits for what is under way, for as long as an answer may take.
+pub(super) fn finish(
+    poll: &mut Poll,
+    events: &mut Events,
+    answer_timeout: Duration,
+    load: &mut impl Load,
+) -> Result<(), Failure> {
+    turns_while(poll, events, answer_timeout, load, |load| load.under_way() > 0)
+}
+
+fn turns_while<L: Load>(
+    poll: &mut Poll,
+    events: &mut Events,
+    time: Duration,
+    load: &mut L,
+    goes_on: impl Fn(&L) -> bool,
+) -> Result<(), Failure> {
+    let beginning = Instant::now();
+    while goes_on(load) && !interrupted() {
+        let Some(left) = time.checked_sub(beginning.elapsed()).filter(|left| !left.is_zero()) else { break };
+        wait(poll, events, left.min(TICK))?;
+        for event in &*events {
+            load.turn(event.token().0);
         }
     }
     Ok(())

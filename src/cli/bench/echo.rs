@@ -9,39 +9,24 @@ use mio::Poll;
 use serde::Serialize;
 
 use super::super::values::{Size, count};
-use super::super::{Exit, Failure, print};
-use super::drive::{Load, MeasureArgs, drive};
+use super::super::{Exit, Failure};
+use super::drive::Load;
 use super::flight::{Flight, Pace};
+use super::kind::{Kind, Steady};
 use super::link::{Link, Loss, READ};
 use super::opening::Opened;
 use super::payloads::{Content, Payloads};
 use super::pool;
 use super::progress::Progress;
 use super::replies::{Judge, Replies};
-use super::report::{Report, float, grouped};
+use super::report::{float, grouped};
 use super::schedule::Schedule;
 use super::stats::{Stats, nanos};
 use super::target::{Target, TargetArgs};
-use super::thresholds::{ThresholdArgs, verdict};
-
-#[derive(Args, Debug)]
-pub(crate) struct EchoArgs {
-    #[command(flatten)]
-    target: TargetArgs,
-
-    #[command(flatten)]
-    load: LoadArgs,
-
-    #[command(flatten)]
-    measure: MeasureArgs,
-
-    #[command(flatten)]
-    thresholds: ThresholdArgs,
-}
 
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Load")]
-struct LoadArgs {
+pub(crate) struct LoadArgs {
     /// Connections
     #[arg(long, short, value_name = "N", value_parser = count::<usize>, default_value_t = 100)]
     connections: usize,
@@ -84,7 +69,7 @@ struct LoadArgs {
 
 /// What was asked for, in the report.
 #[derive(Debug, Serialize)]
-struct Shape {
+pub(super) struct Shape {
     connections: usize,
     size: usize,
     depth: usize,
@@ -101,58 +86,65 @@ struct Shape {
     unsent: u64,
 }
 
-pub(super) fn run(args: &EchoArgs) -> Result<Exit, Failure> {
-    let load = &args.load;
-    if load.deflate && load.binary {
-        return Err(Failure::new(Exit::Usage, "--deflate sends text: leave it or --binary out"));
-    }
-    if load.message.is_some() && load.binary {
-        return Err(Failure::new(Exit::Usage, "--message sends text: leave it or --binary out"));
-    }
-    if load.unchecked && load.allow_others {
-        return Err(Failure::new(
-            Exit::Usage,
-            "--unchecked takes any message for an answer: leave it or --allow-others out",
-        ));
-    }
-    args.thresholds.check(&args.target)?;
-    let mut target = args.target.find(&[], load.deflate)?;
-    let mut progress = Progress::new();
-    let mut poll = Poll::new().map_err(|error| Failure::new(Exit::Failed, error))?;
-    let opened = pool::open(&mut target, load.connections, 0, &mut poll, &mut progress)?;
-    let window_bits = if load.deflate { Some(window_bits(&target, &opened)?) } else { None };
-    let mut bench = Echo::new(load, opened, window_bits)?;
-    let used = drive(&mut bench, &args.measure.course(target.pid), &mut poll, &mut progress)?;
-    bench.close();
-    progress.clear();
+impl Kind for LoadArgs {
+    const MODE: &'static str = "echo";
+    const SERVER: &'static [&'static str] = &[];
+    type Load = Echo;
+    type Shape = Shape;
 
-    let stats = &bench.stats;
-    let shape = Shape {
-        connections: load.connections,
-        size: bench.payloads.size,
-        depth: load.depth,
-        kind: if load.binary { "binary" } else { "text" },
-        deflate: load.deflate,
-        tls: target.tls.is_some(),
-        rate: load.rate,
-        checked: !load.unchecked,
-        compressed_replies: stats.compressed,
-        other_messages: stats.others,
-        unsent: bench.unsent,
-    };
-    let mut report = Report::new("echo", &target, shape, stats, &used);
-    if load.rate.is_some() {
-        report = report.corrected();
+    fn check(&self) -> Result<(), Failure> {
+        let wrong = if self.deflate && self.binary {
+            "--deflate sends text: leave it or --binary out"
+        } else if self.message.is_some() && self.binary {
+            "--message sends text: leave it or --binary out"
+        } else if self.unchecked && self.allow_others {
+            "--unchecked takes any message for an answer: leave it or --allow-others out"
+        } else {
+            return Ok(());
+        };
+        Err(Failure::new(Exit::Usage, wrong))
     }
-    match print(&if args.measure.output.json { report.to_json() } else { report.to_string() }) {
-        Exit::Done => Ok(verdict(&args.thresholds.missed(&report), report.errors, stats.first_error.as_deref())),
-        exit => Ok(exit),
+
+    fn deflate(&self) -> bool {
+        self.deflate
+    }
+
+    fn rate(&self) -> Option<u32> {
+        self.rate
+    }
+
+    fn open(
+        &self,
+        _args: &TargetArgs,
+        target: &mut Target,
+        poll: &mut Poll,
+        progress: &mut Progress,
+    ) -> Result<Echo, Failure> {
+        let opened = pool::open(target, self.connections, 0, poll, progress)?;
+        let window_bits = if self.deflate { Some(window_bits(target, &opened)?) } else { None };
+        Echo::new(self, opened, window_bits)
+    }
+
+    fn shape(&self, load: &mut Echo, target: &Target) -> Shape {
+        Shape {
+            connections: self.connections,
+            size: load.payloads.size,
+            depth: self.depth,
+            kind: if self.binary { "binary" } else { "text" },
+            deflate: self.deflate,
+            tls: target.tls.is_some(),
+            rate: self.rate,
+            checked: !self.unchecked,
+            compressed_replies: load.stats.compressed,
+            other_messages: load.stats.others,
+            unsent: load.unsent,
+        }
     }
 }
 
 /// The measurement.
 #[derive(Debug)]
-struct Echo {
+pub(super) struct Echo {
     payloads: Payloads,
     /// By the tokens of their events; a connection that was lost is `None`.
     connections: Vec<Option<Connection>>,
@@ -162,8 +154,10 @@ struct Echo {
     pace: Pace,
     /// What all times count from.
     beginning: Instant,
-    /// Whether messages are still to be sent, and latencies of those answered still count.
-    is_running: bool,
+    /// Whether messages are still to be sent.
+    is_sending: bool,
+    /// Whether answers still count, and how long they took.
+    is_counting: bool,
     /// Messages that were due and could not be sent.
     unsent: u64,
     buffer: Vec<u8>,
@@ -216,7 +210,8 @@ impl Echo {
             rate: load.rate,
             pace: Pace::Answered,
             beginning: Instant::now(),
-            is_running: true,
+            is_sending: false,
+            is_counting: false,
             unsent: 0,
             buffer: vec![0; READ],
         })
@@ -227,14 +222,6 @@ impl Echo {
         self.open -= 1;
         self.stats.error(1, || loss.to_string());
     }
-
-    /// Counts what was not answered, and closes the connections.
-    fn close(&mut self) {
-        self.stats.error(self.under_way(), || "a message was not answered within --answer-timeout".to_owned());
-        for connection in self.connections.iter_mut().flatten() {
-            connection.link.close(&self.payloads);
-        }
-    }
 }
 
 impl Load for Echo {
@@ -244,18 +231,17 @@ impl Load for Echo {
             let schedule = Schedule::new(rate, self.connections.len(), 0);
             self.pace = Pace::Due { schedule, window };
         }
-        for index in 0..self.connections.len() {
-            // What came while others were being opened; no event will tell of it again.
-            self.turn(index);
-        }
+        self.is_counting = true;
+        // This reads, too, what came while others were being opened; no event will tell of it again.
+        self.resume();
     }
 
     /// Reads what has come, and sends what that allows.
     fn turn(&mut self, index: usize) {
         let Some(Some(Connection { link, flight })) = self.connections.get_mut(index) else { return };
-        let (stats, pace, payloads, is_running) = (&mut self.stats, &self.pace, &self.payloads, self.is_running);
-        let beginning = self.beginning;
-        let counts_latency = is_running || matches!(pace, Pace::Due { .. });
+        let (stats, pace, payloads) = (&mut self.stats, &self.pace, &self.payloads);
+        let (beginning, is_counting) = (self.beginning, self.is_counting);
+        let counts_latency = is_counting || matches!(pace, Pace::Due { .. });
         // One look at the clock for each read: it is when these were answered, and when the next are sent.
         let mut now = None;
         let mut outcome = link.receive(&mut self.buffer, payloads, |taken, bytes| {
@@ -267,14 +253,14 @@ impl Load for Echo {
                 }
             });
             stats.others += taken.others as u64;
-            if is_running {
+            if is_counting {
                 stats.count(&taken, bytes);
             }
             stats.error(taken.wrong, || "an answer is not what was sent".to_owned());
             stats.error(unasked_for, unasked);
         });
         if outcome.is_ok() {
-            if is_running {
+            if self.is_sending {
                 link.owe(flight.send(pace, now.unwrap_or_else(|| nanos(beginning.elapsed()))));
             }
             outcome = link.flush(payloads);
@@ -309,7 +295,7 @@ impl Load for Echo {
     }
 
     fn stop(&mut self, now: u64) {
-        self.is_running = false;
+        (self.is_sending, self.is_counting) = (false, false);
         for connection in self.connections.iter_mut().flatten() {
             let stats = &mut self.stats;
             let unsent = connection.flight.give_up(&self.pace, now, |took, count| stats.took(took, count));
@@ -323,6 +309,26 @@ impl Load for Echo {
 
     fn stats(&mut self) -> &mut Stats {
         &mut self.stats
+    }
+}
+
+impl Steady for Echo {
+    fn pause(&mut self) {
+        self.is_sending = false;
+    }
+
+    fn resume(&mut self) {
+        self.is_sending = true;
+        for index in 0..self.connections.len() {
+            self.turn(index);
+        }
+    }
+
+    fn close(&mut self) {
+        self.stats.error(self.under_way(), || "a message was not answered within --answer-timeout".to_owned());
+        for connection in self.connections.iter_mut().flatten() {
+            connection.link.close(&self.payloads);
+        }
     }
 }
 

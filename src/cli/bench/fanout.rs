@@ -9,40 +9,25 @@ use loopwire::wire::Opcode;
 use mio::Poll;
 use serde::Serialize;
 
+use super::super::Failure;
 use super::super::dial::url;
 use super::super::values::{Size, Span, count};
-use super::super::{Exit, Failure, print};
-use super::drive::{Load, MeasureArgs, drive, settle};
+use super::drive::{Load, settle};
+use super::kind::{Kind, Steady};
 use super::link::{Link, Loss, READ};
 use super::opening::Opened;
 use super::payloads::{Content, Payloads};
 use super::pool;
 use super::progress::Progress;
 use super::replies::{Judge, Replies};
-use super::report::{Report, float, grouped};
+use super::report::{float, grouped};
 use super::schedule::Schedule;
 use super::stats::{Stats, nanos};
-use super::target::TargetArgs;
-use super::thresholds::{ThresholdArgs, verdict};
-
-#[derive(Args, Debug)]
-pub(crate) struct FanoutArgs {
-    #[command(flatten)]
-    target: TargetArgs,
-
-    #[command(flatten)]
-    load: LoadArgs,
-
-    #[command(flatten)]
-    measure: MeasureArgs,
-
-    #[command(flatten)]
-    thresholds: ThresholdArgs,
-}
+use super::target::{Target, TargetArgs};
 
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Load")]
-struct LoadArgs {
+pub(crate) struct LoadArgs {
     /// Subscribers. The publisher is a connection more, and what it receives is ignored
     #[arg(long, value_name = "N", value_parser = count::<usize>, default_value_t = 1000)]
     subscribers: usize,
@@ -73,13 +58,13 @@ struct LoadArgs {
     settle: Span,
 
     /// Publish at this address instead of the subscribers'
-    #[arg(long, value_name = "URL", value_parser = url)]
+    #[arg(long, value_name = "URL", value_parser = url, conflicts_with = "others")]
     publish_url: Option<String>,
 }
 
 /// What was asked for, in the report.
 #[derive(Debug, Serialize)]
-struct Shape {
+pub(super) struct Shape {
     subscribers: usize,
     batch: usize,
     size: usize,
@@ -90,47 +75,56 @@ struct Shape {
     other_messages: u64,
 }
 
-pub(super) fn run(args: &FanoutArgs) -> Result<Exit, Failure> {
-    let load = &args.load;
-    args.thresholds.check(&args.target)?;
-    let mut target = args.target.find(&["--broadcast"], false)?;
-    let mut progress = Progress::new();
-    let mut poll = Poll::new().map_err(|error| Failure::new(Exit::Failed, error))?;
-    let subscribers = pool::open(&mut target, load.subscribers, 0, &mut poll, &mut progress)?;
-    let mut publishing = load.publish_url.as_ref().map(|url| args.target.at(url, false)).transpose()?;
-    let publishing = publishing.as_mut().unwrap_or(&mut target);
-    let publisher = pool::open(publishing, 1, load.subscribers, &mut poll, &mut progress)?;
+impl Kind for LoadArgs {
+    const MODE: &'static str = "fanout";
+    const SERVER: &'static [&'static str] = &["--broadcast"];
+    type Load = Fanout;
+    type Shape = Shape;
 
-    let mut bench = Fanout::new(load, subscribers, publisher)?;
-    bench.subscribe(load.subscribe.as_deref());
-    settle(&mut poll, load.settle.0, |token| bench.turn(token))?;
-    let used = drive(&mut bench, &args.measure.course(target.pid), &mut poll, &mut progress)?;
-    bench.close();
-    progress.clear();
-
-    let stats = &bench.stats;
-    let shape = Shape {
-        subscribers: load.subscribers,
-        batch: load.batch,
-        size: load.size.0,
-        kind: if load.binary { "binary" } else { "text" },
-        tls: target.tls.is_some(),
-        rate: load.rate,
-        other_messages: stats.others,
-    };
-    let mut report = Report::new("fanout", &target, shape, stats, &used);
-    if load.rate.is_some() {
-        report = report.corrected();
+    fn check(&self) -> Result<(), Failure> {
+        Ok(())
     }
-    match print(&if args.measure.output.json { report.to_json() } else { report.to_string() }) {
-        Exit::Done => Ok(verdict(&args.thresholds.missed(&report), report.errors, stats.first_error.as_deref())),
-        exit => Ok(exit),
+
+    fn deflate(&self) -> bool {
+        false
+    }
+
+    fn rate(&self) -> Option<u32> {
+        self.rate
+    }
+
+    fn open(
+        &self,
+        args: &TargetArgs,
+        target: &mut Target,
+        poll: &mut Poll,
+        progress: &mut Progress,
+    ) -> Result<Fanout, Failure> {
+        let subscribers = pool::open(target, self.subscribers, 0, poll, progress)?;
+        let mut publishing = self.publish_url.as_ref().map(|url| args.at(url, false)).transpose()?;
+        let publisher = pool::open(publishing.as_mut().unwrap_or(target), 1, self.subscribers, poll, progress)?;
+        let mut load = Fanout::new(self, subscribers, publisher)?;
+        load.subscribe(self.subscribe.as_deref());
+        settle(poll, self.settle.0, &mut load)?;
+        Ok(load)
+    }
+
+    fn shape(&self, load: &mut Fanout, target: &Target) -> Shape {
+        Shape {
+            subscribers: self.subscribers,
+            batch: self.batch,
+            size: self.size.0,
+            kind: if self.binary { "binary" } else { "text" },
+            tls: target.tls.is_some(),
+            rate: self.rate,
+            other_messages: load.stats.others,
+        }
     }
 }
 
 /// The measurement.
 #[derive(Debug)]
-struct Fanout {
+pub(super) struct Fanout {
     payloads: Payloads,
     /// By the tokens of their events; a connection that was lost is `None`. The publisher's token comes after theirs.
     subscribers: Vec<Option<Subscriber>>,
@@ -142,7 +136,10 @@ struct Fanout {
     /// At a constant rate, the latencies of messages due in this time count.
     window: Range<u64>,
     beginning: Instant,
-    is_running: bool,
+    /// Whether messages are still to be published.
+    is_sending: bool,
+    /// Whether deliveries still count, and how long they took.
+    is_counting: bool,
     /// Messages published so far, and when the last were.
     published: u64,
     published_at: u64,
@@ -186,7 +183,8 @@ impl Fanout {
             schedule: None,
             window: 0..u64::MAX,
             beginning: Instant::now(),
-            is_running: false,
+            is_sending: false,
+            is_counting: false,
             published: 0,
             published_at: 0,
             missing: 0,
@@ -204,6 +202,13 @@ impl Fanout {
             self.turn(token);
         }
         self.turn(self.subscribers.len());
+    }
+
+    /// Publishes the next messages if all before are delivered, and not at times of their own.
+    fn publish_next(&mut self) {
+        if self.missing == 0 && self.is_sending && self.schedule.is_none() {
+            self.publish(nanos(self.beginning.elapsed()));
+        }
     }
 
     /// Publishes the next messages, all by one write.
@@ -230,26 +235,15 @@ impl Fanout {
         self.publisher = None;
         self.stats.error(1, || format!("the publisher: {loss}"));
     }
-
-    /// Counts what was not delivered, and closes the connections.
-    fn close(&mut self) {
-        self.stats.error(self.under_way(), || "a message was not delivered within --answer-timeout".to_owned());
-        let links = self.subscribers.iter_mut().flatten().map(|subscriber| &mut subscriber.link);
-        for link in links.chain(&mut self.publisher) {
-            link.close(&self.payloads);
-        }
-    }
 }
 
 impl Load for Fanout {
     fn begin(&mut self, beginning: Instant, window: Range<u64>) {
         self.beginning = beginning;
-        self.is_running = true;
         self.window = window;
-        match self.rate {
-            Some(rate) => self.schedule = Some(Schedule::new(rate, 1, 0)),
-            None => self.publish(nanos(beginning.elapsed())),
-        }
+        self.schedule = self.rate.map(|rate| Schedule::new(rate, 1, 0));
+        self.is_counting = true;
+        self.resume();
     }
 
     fn turn(&mut self, token: usize) {
@@ -257,14 +251,14 @@ impl Load for Fanout {
             return self.publisher_turn();
         }
         let Some(Some(Subscriber { link, delivered })) = self.subscribers.get_mut(token) else { return };
-        let (stats, is_running, batch) = (&mut self.stats, self.is_running, self.batch as u64);
+        let (stats, is_counting, batch) = (&mut self.stats, self.is_counting, self.batch as u64);
         let mut outcome = link.receive(&mut self.buffer, &self.payloads, |taken, bytes| {
             let now = nanos(self.beginning.elapsed());
             let expected = (taken.messages as u64).min(self.published - *delivered);
             stats.others += (taken.messages + taken.others) as u64 - expected;
             self.missing -= expected;
             match &self.schedule {
-                None if is_running => stats.took(now.saturating_sub(self.published_at), expected),
+                None if is_counting => stats.took(now.saturating_sub(self.published_at), expected),
                 None => {}
                 Some(schedule) => {
                     for number in *delivered..*delivered + expected {
@@ -277,7 +271,7 @@ impl Load for Fanout {
                 }
             }
             *delivered += expected;
-            if is_running {
+            if is_counting {
                 stats.messages += expected;
                 stats.bytes += bytes as u64;
             }
@@ -288,9 +282,7 @@ impl Load for Fanout {
             self.subscribers[token] = None;
             self.stats.error(1, || loss.to_string());
         }
-        if self.missing == 0 && self.is_running && self.schedule.is_none() {
-            self.publish(nanos(self.beginning.elapsed()));
-        }
+        self.publish_next();
     }
 
     fn due(&mut self, now: u64) {
@@ -313,7 +305,7 @@ impl Load for Fanout {
     }
 
     fn stop(&mut self, _now: u64) {
-        self.is_running = false;
+        (self.is_sending, self.is_counting) = (false, false);
     }
 
     fn under_way(&self) -> usize {
@@ -322,6 +314,25 @@ impl Load for Fanout {
 
     fn stats(&mut self) -> &mut Stats {
         &mut self.stats
+    }
+}
+
+impl Steady for Fanout {
+    fn pause(&mut self) {
+        self.is_sending = false;
+    }
+
+    fn resume(&mut self) {
+        self.is_sending = true;
+        self.publish_next();
+    }
+
+    fn close(&mut self) {
+        self.stats.error(self.under_way(), || "a message was not delivered within --answer-timeout".to_owned());
+        let links = self.subscribers.iter_mut().flatten().map(|subscriber| &mut subscriber.link);
+        for link in links.chain(&mut self.publisher) {
+            link.close(&self.payloads);
+        }
     }
 }
 

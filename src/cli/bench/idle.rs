@@ -18,7 +18,7 @@ use super::payloads::{Content, Payloads};
 use super::pool;
 use super::progress::Progress;
 use super::replies::{Judge, Replies};
-use super::report::{Report, float, grouped, rounded};
+use super::report::{Report, float, grouped, rounded, to_json};
 use super::stats::Stats;
 use super::target::TargetArgs;
 use super::thresholds::verdict;
@@ -76,7 +76,7 @@ pub(super) fn run(args: &IdleArgs) -> Result<Exit, Failure> {
     let mut bench = Idle::new()?;
     if first > 0 {
         bench.add(pool::open(&mut target, first, 0, &mut poll, &mut progress)?);
-        settle(&mut poll, REST, |token| bench.turn(token))?;
+        settle(&mut poll, REST, &mut bench)?;
     }
     let before = target.pid.and_then(usage::resident_bytes);
     bench.add(pool::open(&mut target, args.connections - first, first, &mut poll, &mut progress)?);
@@ -97,7 +97,7 @@ pub(super) fn run(args: &IdleArgs) -> Result<Exit, Failure> {
         let grown = float(after.saturating_sub(before));
         server.bytes_per_connection = Some(rounded(grown / float((args.connections - first) as u64)));
     }
-    match print(&if args.output.json { report.to_json() } else { report.to_string() }) {
+    match print(&if args.output.json { to_json(&report) } else { report.to_string() }) {
         Exit::Done => Ok(verdict(&args.missed(&report), report.errors, bench.stats.first_error.as_deref())),
         exit => Ok(exit),
     }

@@ -4,12 +4,14 @@
 //! and encoded beforehand ([`payloads`]), each connection is read and written once a turn ([`link`]), and replies are
 //! judged in place ([`replies`]).
 
+mod beside;
 mod connect;
 mod drive;
 mod echo;
 mod fanout;
 mod flight;
 mod idle;
+mod kind;
 mod link;
 mod opening;
 mod payloads;
@@ -30,16 +32,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::Subcommand;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
+use self::kind::LoadedArgs;
 use super::{AFTER_HELP, Exit, Failure};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum BenchCommand {
     /// Send messages that the server sends back: messages per second, round-trip times
     #[command(after_help = AFTER_HELP)]
-    Echo(Box<echo::EchoArgs>),
+    Echo(Box<LoadedArgs<echo::LoadArgs>>),
     /// Publish messages that the server sends to all subscribers: deliveries per second, time to each
     #[command(after_help = AFTER_HELP)]
-    Fanout(Box<fanout::FanoutArgs>),
+    Fanout(Box<LoadedArgs<fanout::LoadArgs>>),
     /// Keep connections open and do nothing: the server's memory for each, and CPU time
     #[command(after_help = AFTER_HELP)]
     Idle(Box<idle::IdleArgs>),
@@ -55,8 +58,8 @@ pub(crate) fn run(command: &BenchCommand) -> Result<Exit, Failure> {
         signal_hook::flag::register(signal, Arc::clone(flag)).map_err(|error| Failure::new(Exit::Failed, error))?;
     }
     match command {
-        BenchCommand::Echo(args) => echo::run(args),
-        BenchCommand::Fanout(args) => fanout::run(args),
+        BenchCommand::Echo(args) => kind::run(&**args),
+        BenchCommand::Fanout(args) => kind::run(&**args),
         BenchCommand::Idle(args) => idle::run(args),
         BenchCommand::Connect(args) => connect::run(args),
     }

@@ -70,7 +70,7 @@ impl Payloads {
         let different = (MAX_BYTES / size.max(1)).clamp(MIN_DIFFERENT, most);
         let run = run.min(MAX_RUN / size.max(1)).max(1);
         let kind = content.kind();
-        let mut random = Random(0x9E37_79B9_7F4A_7C15);
+        let mut random = Random::new();
         let mut plain = Vec::with_capacity(different * size);
         for number in 0..different {
             fill(content, number, size, &mut random, &mut plain);
@@ -191,10 +191,15 @@ fn fill(content: Content<'_>, number: usize, size: usize, random: &mut Random, o
 }
 
 /// A generator of numbers that only have to look random (xorshift64).
-struct Random(u64);
+pub(super) struct Random(u64);
 
 impl Random {
-    fn below(&mut self, limit: usize) -> usize {
+    /// The same numbers each time.
+    pub(super) fn new() -> Self {
+        Self(0x9E37_79B9_7F4A_7C15)
+    }
+
+    pub(super) fn below(&mut self, limit: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;

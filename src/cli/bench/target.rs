@@ -66,16 +66,24 @@ impl TargetArgs {
             None => Some(OwnServer::start(flags)?),
         };
         let url = own.as_ref().map_or_else(|| self.url.clone().unwrap_or_default(), |own| own.url.clone());
-        let mut target = self.at(&url, deflate)?;
-        target.pid = own.as_ref().map(|own| own.child.id()).or(self.pid);
-        if let Some(pid) = self.pid
-            && usage::cpu_seconds(pid).is_none()
-        {
+        let mut target = match self.pid {
+            Some(pid) => self.process(&url, pid, deflate)?,
+            None => self.at(&url, deflate)?,
+        };
+        if let Some(own) = own {
+            target.pid = Some(own.child.id());
+            target.own = Some(own);
+        }
+        Ok(target)
+    }
+
+    /// The server at this URL, of a process whose CPU time is wanted.
+    pub(super) fn process(&self, url: &str, pid: u32, deflate: bool) -> Result<Target, Failure> {
+        if usage::cpu_seconds(pid).is_none() {
             let what = format!("cannot tell what process {pid} uses: it is not there, or this is not Linux");
             return Err(Failure::new(Exit::Usage, what));
         }
-        target.own = own;
-        Ok(target)
+        Ok(Target { pid: Some(pid), ..self.at(url, deflate)? })
     }
 
     /// The server at this URL, which need not be the one that is measured.

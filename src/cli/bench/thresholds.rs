@@ -47,6 +47,12 @@ impl ThresholdArgs {
         Ok(())
     }
 
+    /// Whether there is any.
+    pub(super) fn any(&self) -> bool {
+        let times = [&self.max_p50, &self.max_p90, &self.max_p99, &self.max_p999];
+        self.min_rate.is_some() || self.min_per_cpu_second.is_some() || times.into_iter().any(Option::is_some)
+    }
+
     /// A line for each threshold that was missed.
     pub(super) fn missed<S>(&self, report: &Report<S>) -> Vec<String> {
         let mut missed = Vec::new();
