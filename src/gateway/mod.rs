@@ -12,6 +12,7 @@ mod api;
 mod centrifugo;
 mod config;
 mod core;
+mod data;
 mod hooks;
 mod metrics;
 mod raw;

@@ -1,0 +1,90 @@
+//! Which [`Kind`] of data bytes are, and what each kind is in JSON.
+//!
+//! JSON that enters here is one value on one line, not nested beyond [`MAX_DEPTH`]: what one client publishes is within
+//! what the parsers of the others take.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::de::IgnoredAny;
+
+use crate::push::{Data, Kind};
+
+/// Arrays and objects within each other.
+pub(super) const MAX_DEPTH: usize = 128;
+
+/// JSON text as data: verbatim, but on one line. `None` if it is no JSON value, or nested too deeply.
+pub(super) fn of_json(text: &[u8]) -> Option<Data> {
+    let text = text.trim_ascii();
+    let breaks = scan(text)?;
+    check(text)?;
+    if !breaks {
+        return Some(Data::new(Kind::Json, text));
+    }
+    // Within strings a line break is not allowed, so each one here is blank space.
+    let line: Vec<u8> = text.iter().map(|&byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }).collect();
+    Some(Data::new(Kind::Json, &line))
+}
+
+/// Bytes of a publisher that does not say what they are: JSON if they are it, otherwise text if they are UTF-8.
+pub(super) fn of_bytes(bytes: &[u8]) -> Data {
+    of_json(bytes).unwrap_or_else(|| match simdutf8::basic::from_utf8(bytes) {
+        Ok(text) => Data::new(Kind::Text, text.as_bytes()),
+        Err(_) => Data::new(Kind::Binary, bytes),
+    })
+}
+
+/// Text that has to arrive byte for byte: JSON if it is an object or an array on one line, otherwise text.
+pub(super) fn of_text(text: &str) -> Data {
+    let bytes = text.as_bytes();
+    let is_document = matches!((bytes.first(), bytes.last()), (Some(b'{'), Some(b'}')) | (Some(b'['), Some(b']')));
+    let is_json = is_document && scan(bytes) == Some(false) && check(bytes).is_some();
+    Data::new(if is_json { Kind::Json } else { Kind::Text }, bytes)
+}
+
+/// Appends data as a JSON value: JSON as it is, text as a string, other bytes as a string of base64.
+pub(super) fn write_json(data: &Data, out: &mut Vec<u8>) {
+    match data.kind {
+        Kind::Json => out.extend_from_slice(&data.bytes),
+        Kind::Text => write_json_string(&String::from_utf8_lossy(&data.bytes), out),
+        Kind::Binary => {
+            out.push(b'"');
+            out.extend_from_slice(STANDARD.encode(&data.bytes).as_bytes());
+            out.push(b'"');
+        }
+    }
+}
+
+/// Appends a JSON string.
+pub(super) fn write_json_string(text: &str, out: &mut Vec<u8>) {
+    // A `Vec` takes all that is written, and a `str` is always a JSON string.
+    let _ = serde_json::to_writer(out, text);
+}
+
+/// `Some` if this is one JSON value.
+fn check(text: &[u8]) -> Option<IgnoredAny> {
+    // What is ignored is not looked at as UTF-8.
+    serde_json::from_str(simdutf8::basic::from_utf8(text).ok()?).ok()
+}
+
+/// Whether there is a line break in what may be JSON; `None` if it is nested too deeply to be taken.
+fn scan(text: &[u8]) -> Option<bool> {
+    let (mut depth, mut breaks, mut in_string, mut escaped) = (0_usize, false, false, false);
+    for &byte in text {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_string,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'{' | b'[' => {
+                depth += 1;
+                if depth > MAX_DEPTH {
+                    return None;
+                }
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            b'\n' | b'\r' => breaks = true,
+            _ => {}
+        }
+    }
+    Some(breaks)
+}
