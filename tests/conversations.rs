@@ -218,14 +218,14 @@ fn after_our_close_data_is_passed_over_and_frames_are_still_judged() {
     end.feed(&masked(0x81, b"not delivered"));
     end.feed(&[masked(0x82, b"cut"), masked(0x88, b"\x03\xe9")].concat());
     assert_eq!(end.seen, [Seen::Close(1001, String::new())]);
-    assert_eq!(end.take_out(), []);
+    assert_eq!(end.take_out(), [0; 0]);
     assert!(end.connection.closed().clean);
 
     let mut end = closing();
     end.feed(&masked(0x81, b"interleaved"));
     let error = ProtocolError::ContinuationExpected(loopwire::wire::Opcode::Text);
     assert_eq!(end.seen, [Seen::Error(error)]);
-    assert_eq!(end.take_out(), [], "one Close is enough");
+    assert_eq!(end.take_out(), [0; 0], "one Close is enough");
     assert_eq!(end.connection.teardown(), Teardown::FlushThenCloseWrite);
     let closed = end.connection.closed();
     assert_eq!((closed.clean, closed.by, closed.error), (false, Side::Local, Some(error)));
@@ -288,7 +288,7 @@ fn a_stream_that_ends_without_a_close_is_1006() {
     assert_eq!(end.connection.next_timeout(), None);
     let closed = end.connection.closed();
     assert_eq!((closed.code, closed.clean, closed.by), (CloseCode::ABNORMAL, false, Side::Peer));
-    assert_eq!(end.take_out(), []);
+    assert_eq!(end.take_out(), [0; 0]);
 }
 
 #[test]

@@ -158,7 +158,7 @@ mod tests {
         }
         alarms.set(4, start + 300 * MS);
         assert_eq!(alarms.ring.iter().map(Vec::len).sum::<usize>(), 3, "at 500 and 100 ms, and at 300 ms");
-        assert_eq!(due(&mut alarms, start + 80 * MS), []);
+        assert_eq!(due(&mut alarms, start + 80 * MS), [0; 0]);
         assert_eq!(due(&mut alarms, start + 100 * MS), [3]);
         alarms.set(3, start + 600 * MS);
         assert_eq!(due(&mut alarms, start + 599 * MS), [4], "the old one at 500 ms means nothing any more");
@@ -191,12 +191,12 @@ mod tests {
         for slot in 0..100 {
             alarms.set(slot, start + slot as u32 * 1_000 * MS);
         }
-        assert_eq!(due(&mut alarms, before), []);
-        assert_eq!(due(&mut alarms, start), []);
+        assert_eq!(due(&mut alarms, before), [0; 0]);
+        assert_eq!(due(&mut alarms, start), [0; 0]);
         assert_eq!(due(&mut alarms, start + Duration::from_secs(10_000)), (0..100).collect::<Vec<_>>());
         // Deadlines that have passed come up with the next tick.
         alarms.set(1, start);
-        assert_eq!(due(&mut alarms, start + Duration::from_secs(10_000)), []);
+        assert_eq!(due(&mut alarms, start + Duration::from_secs(10_000)), [0; 0]);
         assert_eq!(due(&mut alarms, start + Duration::from_secs(10_000) + TICK), [1]);
     }
 
