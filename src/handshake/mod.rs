@@ -4,7 +4,7 @@
 //! WebSocket, as an [`UpgradeRequest`], which writes the answer. Whatever is wrong is a [`Rejection`]: data with a
 //! status, a section and a sentence, from which both the answer and the log line are made. A client starts a
 //! [`ClientHandshake`] from a [`Uri`] and feeds it what the server answers; [`ProxyHandshake`] comes before that when
-//! there is a proxy on the way.
+//! there is a proxy on the way. A [`BodyReader`] collects what follows the head of a request that is none of that.
 //!
 //! ```text
 //! HeadReader ─ bytes ─▶ Request ─▶ UpgradeRequest ─ Acceptance ─▶ 101
@@ -35,6 +35,7 @@
 
 mod answer;
 mod authority;
+mod body;
 mod client;
 mod error;
 mod extensions;
@@ -49,6 +50,7 @@ mod response;
 mod server;
 mod uri;
 
+pub use body::BodyReader;
 pub use client::{Agreed, ClientHandshake, ClientOptions};
 pub use error::{HandshakeError, Refusal};
 pub use fields::Fields;

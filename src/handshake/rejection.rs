@@ -18,7 +18,7 @@ pub struct HandshakeRule {
     pub sentence: &'static str,
 }
 
-/// Why a request is not answered with 101.
+/// Why a request is not answered with 101, or not given to the application.
 ///
 /// Where a variant holds text that the client sent, it is the beginning of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +42,16 @@ pub enum Rejection {
     ContentLengthInvalid,
     /// Transfer-Encoding that is not `chunked` alone, or stands where it may not.
     TransferEncodingInvalid,
+    /// A chunk's size is not hexadecimal digits for at most 64 bits, or something else than CR LF is where it has to be.
+    ChunkInvalid,
+    /// More bytes of chunk extensions than this.
+    ChunkExtensionsTooLong(usize),
+    /// More bytes of fields behind the last chunk than this.
+    TrailersTooLong(usize),
+    /// More bytes in a body than this.
+    BodyTooLong(usize),
+    /// An expectation other than `100-continue`.
+    Expectation(String),
 
     /// An upgrade by another method than GET.
     Method(String),
@@ -90,6 +100,10 @@ pub enum Rejection {
     Forbidden,
     /// The head was not complete in time.
     RequestTimeout,
+    /// The body was not complete in time.
+    BodyTimeout,
+    /// The application has not answered in time.
+    AnswerTimeout,
     /// This client asks too often.
     TooManyRequests(Option<Duration>),
     /// The server is full, or about to stop.
@@ -152,10 +166,13 @@ impl Rejection {
             Self::OriginMissing | Self::OriginDuplicate | Self::OriginForbidden(_) | Self::Forbidden => 403,
             Self::NotFound => 404,
             Self::Method(_) => 405,
-            Self::RequestTimeout => 408,
+            Self::RequestTimeout | Self::BodyTimeout => 408,
+            Self::BodyTooLong(_) => 413,
+            Self::Expectation(_) => 417,
             Self::UpgradeMissing | Self::UpgradeOther(_) | Self::VersionMissing | Self::VersionUnsupported(_) => 426,
             Self::TooManyRequests(_) => 429,
-            Self::Unavailable(_) => 503,
+            Self::TrailersTooLong(_) => 431,
+            Self::Unavailable(_) | Self::AnswerTimeout => 503,
             Self::HttpVersion(_) => 505,
             Self::Application(status) => *status,
             _ => 400,
@@ -188,6 +205,21 @@ impl Rejection {
             Self::TransferEncodingInvalid => {
                 ("transfer-encoding", "RFC 9112 §6.1", "Transfer-Encoding is chunked alone, in HTTP/1.1 only")
             }
+            Self::ChunkInvalid => (
+                "chunk",
+                "RFC 9112 §7.1",
+                "a chunk is its size in hexadecimal digits, CR LF, that many bytes, and CR LF",
+            ),
+            Self::ChunkExtensionsTooLong(_) => {
+                ("chunk-extensions-too-long", "RFC 9112 §7.1.1", "chunk extensions stay within what the receiver reads")
+            }
+            Self::TrailersTooLong(_) => {
+                ("trailers-too-long", "RFC 6585 §5", "fields behind a body stay within what the receiver reads")
+            }
+            Self::BodyTooLong(_) => {
+                ("body-too-long", "RFC 9110 §15.5.14", "a body stays within what the receiver reads")
+            }
+            Self::Expectation(_) => ("expectation", "RFC 9110 §10.1.1", "nothing is expected but 100-continue"),
             Self::Method(_) => ("method", "RFC 6455 §4.2.1", "an opening handshake is a GET"),
             Self::UpgradeOverHttp10 => {
                 ("upgrade-over-http-1.0", "RFC 6455 §4.2.1", "an opening handshake is HTTP/1.1 or higher")
@@ -241,6 +273,12 @@ impl Rejection {
             Self::Forbidden => ("forbidden", "RFC 9110 §15.5.4", "the client is one of those that may connect"),
             Self::RequestTimeout => {
                 ("request-timeout", "RFC 9110 §15.5.9", "a head is complete within the time that the server allows")
+            }
+            Self::BodyTimeout => {
+                ("body-timeout", "RFC 9110 §15.5.9", "a body is complete within the time that the server allows")
+            }
+            Self::AnswerTimeout => {
+                ("answer-timeout", "RFC 9110 §15.6.4", "an answer is found within the time that the server allows")
             }
             Self::TooManyRequests(_) => {
                 ("too-many-requests", "RFC 6585 §4", "a client connects no more often than the server allows")
@@ -300,6 +338,11 @@ impl fmt::Display for Rejection {
             Self::HostInvalid(host) => write!(f, "Host {host:?}"),
             Self::ContentLengthInvalid => f.write_str("a Content-Length that is ambiguous or no number"),
             Self::TransferEncodingInvalid => f.write_str("a Transfer-Encoding that is not understood"),
+            Self::ChunkInvalid => f.write_str("a malformed chunk"),
+            Self::ChunkExtensionsTooLong(limit) => write!(f, "more than {limit} bytes of chunk extensions"),
+            Self::TrailersTooLong(limit) => write!(f, "more than {limit} bytes of fields behind a body"),
+            Self::BodyTooLong(limit) => write!(f, "a body of more than {limit} bytes"),
+            Self::Expectation(expectation) => write!(f, "expectation {expectation:?}"),
             Self::Method(method) => write!(f, "method {method:?}"),
             Self::UpgradeOverHttp10 => f.write_str("an upgrade over HTTP/1.0"),
             Self::UpgradeMissing => f.write_str("no Upgrade"),
@@ -323,6 +366,8 @@ impl fmt::Display for Rejection {
             Self::Unauthorized(_) => f.write_str("no valid credentials"),
             Self::Forbidden => f.write_str("not allowed"),
             Self::RequestTimeout => f.write_str("a head not complete in time"),
+            Self::BodyTimeout => f.write_str("a body not complete in time"),
+            Self::AnswerTimeout => f.write_str("no answer in time"),
             Self::TooManyRequests(_) => f.write_str("too many connections or requests"),
             Self::Unavailable(_) => f.write_str("no room"),
             Self::Application(status) => write!(f, "refused with {status}"),

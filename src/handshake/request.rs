@@ -100,6 +100,17 @@ impl Request {
         &mut self.fields
     }
 
+    /// Whether the client waits with its body until it is told to go on. Over HTTP/1.0 nobody does.
+    ///
+    /// # Errors
+    /// It expects something else.
+    pub fn expects_continue(&self) -> Result<bool, Rejection> {
+        match self.fields.list("Expect").find(|member| !member.eq_ignore_ascii_case("100-continue")) {
+            Some(other) => Err(Rejection::Expectation(excerpt(other))),
+            None => Ok(!self.is_http10 && self.fields.has_token("Expect", "100-continue")),
+        }
+    }
+
     /// Whether the client asks for a WebSocket, rightly or not.
     pub fn wants_upgrade(&self) -> bool {
         self.fields.has_token("Upgrade", "websocket")

@@ -58,6 +58,10 @@ fn what_the_layers_above_decide_has_its_status_too() {
         (Rejection::unavailable(soon), 503, "unavailable", "Retry-After: 2"),
         (Rejection::too_many_requests(soon), 429, "too-many-requests", "Retry-After: 2"),
         (Rejection::request_timeout(), 408, "request-timeout", ""),
+        (Rejection::BodyTooLong(9), 413, "body-too-long", ""),
+        (Rejection::BodyTimeout, 408, "body-timeout", ""),
+        (Rejection::AnswerTimeout, 503, "answer-timeout", ""),
+        (Rejection::Expectation("200-ok".to_owned()), 417, "expectation", ""),
         (Rejection::application(418), 418, "application", ""),
         (Rejection::application(200), 500, "application", ""),
     ];
