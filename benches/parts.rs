@@ -289,7 +289,7 @@ impl Application for Quiet {
         Answer::Accept(Acceptance::default(), Arc::new(Config::default()))
     }
 
-    fn request(&mut self, _: &mut Sessions, _: ConnectionId, _: &Request) -> Response {
+    fn request(&mut self, _: &mut Sessions, _: ConnectionId, _: &Request, _: &[u8]) -> Option<Response> {
         unreachable!("nobody asks")
     }
 

@@ -85,8 +85,9 @@ pub mod wire;
 
 pub use deflate::DeflateConfig;
 pub use endpoint::{
-    Client, ClientBuilder, ClientError, ClientHandle, ClientSendError, Connections, Handler, Metrics, OwnedMessage,
-    Pushed, ReconnectPolicy, ResubmitId, Server, ServerBuilder, ServerHandle, Stopped, TimerHandle, Upgrade, WebSocket,
+    Client, ClientBuilder, ClientError, ClientHandle, ClientSendError, Connections, Handler, HttpAnswer, HttpExchange,
+    Metrics, OwnedMessage, Pushed, ReconnectPolicy, ResubmitId, Server, ServerBuilder, ServerHandle, Stopped,
+    TimerHandle, Upgrade, WebSocket,
 };
 pub use handshake::{
     OriginPolicy, Rejection, Request as HttpRequest, Response as HttpResponse, UpgradeRequest, Version,

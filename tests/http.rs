@@ -2,8 +2,15 @@
 
 mod support;
 
-use loopwire::{Handler, HttpRequest, HttpResponse, PeerAddr, Server};
-use support::{Heard, Running, masked, request, teller};
+use std::any::Any;
+use std::sync::mpsc::{self, Sender};
+use std::thread;
+
+use loopwire::{
+    ConnectionId, Connections, Handler, HttpAnswer, HttpExchange, HttpRequest, HttpResponse, PeerAddr, PreparedMessage,
+    Server, ServerHandle,
+};
+use support::{Heard, PATIENCE, Running, masked, request, teller};
 
 /// The status, the fields and the body.
 fn exchange(server: &Running, bytes: impl AsRef<[u8]>) -> (u16, String, String) {
@@ -63,14 +70,14 @@ fn without_paths_a_websocket_is_anywhere_and_health_is_still_told() {
 fn a_handler_answers_what_it_likes() {
     struct Pages;
     impl Handler for Pages {
-        fn on_http(&mut self, request: &HttpRequest, peer: &PeerAddr) -> Option<HttpResponse> {
-            assert!(peer.ip().unwrap().is_loopback());
-            match request.path() {
-                "/page" => Some(HttpResponse::new(200).with_body("text/html", "<p>here")),
-                "/healthz" => Some(HttpResponse::text(503, "not yet\n")),
-                "/moved" => HttpResponse::new(302).with_field("Location", "/page").ok(),
-                "/nothing" => Some(HttpResponse::new(204)),
-                _ => None,
+        fn on_http(&mut self, _: &mut Connections<'_>, exchange: HttpExchange<'_>) -> HttpAnswer {
+            assert!(exchange.peer.ip().unwrap().is_loopback());
+            match exchange.request.path() {
+                "/page" => HttpResponse::new(200).with_body("text/html", "<p>here").into(),
+                "/healthz" => HttpResponse::text(503, "not yet\n").into(),
+                "/moved" => HttpResponse::new(302).with_field("Location", "/page").unwrap().into(),
+                "/nothing" => HttpResponse::new(204).into(),
+                _ => HttpAnswer::Default,
             }
         }
     }
@@ -123,4 +130,100 @@ fn what_comes_with_the_request_is_not_lost() {
     raw.send([request("/").as_bytes(), &masked(0x81, b"first"), &masked(0x89, b"p"), &masked(0x88, b"")].concat());
     raw.head();
     assert_eq!(raw.all(), b"\x81\x05first\x8a\x01p\x88\x00");
+}
+
+fn post(path: &str, body: &str) -> String {
+    format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
+/// Takes bodies, and has the test answer: who asked with what goes to a channel.
+struct Asked(Sender<(ConnectionId, String)>);
+
+impl Handler for Asked {
+    fn body_limit(&mut self, request: &HttpRequest, peer: &PeerAddr) -> usize {
+        assert!(peer.ip().unwrap().is_loopback());
+        if request.method() == "POST" { 1 << 20 } else { 0 }
+    }
+
+    fn on_http(&mut self, connections: &mut Connections<'_>, exchange: HttpExchange<'_>) -> HttpAnswer {
+        let body = String::from_utf8(exchange.body.to_vec()).unwrap();
+        match exchange.request.path() {
+            "/broadcast" => {
+                let pushed = connections.broadcast(&PreparedMessage::new(&body));
+                HttpResponse::text(200, &pushed.sent.to_string()).into()
+            }
+            "/within" => {
+                assert!(connections.respond(exchange.id, HttpResponse::text(200, "from within the call")));
+                HttpAnswer::Later
+            }
+            _ => {
+                self.0.send((exchange.id, body)).unwrap();
+                HttpAnswer::Later
+            }
+        }
+    }
+}
+
+#[test]
+fn a_request_s_body_is_pushed_to_the_sockets() {
+    let server = Running::start(Server::builder(), Asked(mpsc::channel().0));
+    let mut peers: Vec<_> = (0..3).map(|_| server.raw().upgrade("/")).collect();
+    server.wait_until("all are open", |server| server.handle.metrics().connections_open == 3);
+    let large = "x".repeat(1 << 20);
+    for text in ["Hello", &large] {
+        assert_eq!(exchange(&server, post("/broadcast", text)).2, "3");
+        for peer in &mut peers {
+            let frame = PreparedMessage::new(text).frame();
+            peer.expect(frame.as_ref());
+        }
+    }
+    assert_eq!(exchange(&server, post("/broadcast", &(large + "x"))).0, 413);
+}
+
+#[test]
+fn another_thread_answers_when_it_is_done() {
+    let (asks, asked) = mpsc::channel();
+    let server = Running::start_each(Server::builder().loops(2), move |_| Asked(asks.clone()));
+    let handle: ServerHandle = server.handle.clone();
+    thread::spawn(move || {
+        let waiting: Vec<_> = (0..4).map(|_| asked.recv_timeout(PATIENCE).unwrap()).collect();
+        // In another order than they came.
+        for (id, body) in waiting.into_iter().rev() {
+            handle.respond(id, HttpResponse::text(202, &format!("{body} is kept"))).unwrap();
+            handle.respond(id, HttpResponse::text(500, "twice")).unwrap();
+        }
+    });
+    thread::scope(|scope| {
+        for number in 0..4 {
+            let server = &server;
+            scope.spawn(move || {
+                let (status, _, body) = exchange(server, post("/api/publish", &number.to_string()));
+                assert_eq!((status, body), (202, format!("{number} is kept")));
+            });
+        }
+    });
+    assert_eq!(exchange(&server, plain("GET", "/within")).2, "from within the call");
+}
+
+#[test]
+fn a_loop_answers_what_another_was_asked() {
+    struct Forward(ServerHandle);
+    impl Handler for Forward {
+        fn on_http(&mut self, _: &mut Connections<'_>, exchange: HttpExchange<'_>) -> HttpAnswer {
+            self.0.post(usize::from(1 - exchange.id.loop_index()), exchange.id).unwrap();
+            HttpAnswer::Later
+        }
+        fn on_task(&mut self, connections: &mut Connections<'_>, id: Box<dyn Any + Send>) {
+            let id: ConnectionId = *id.downcast().unwrap();
+            assert!(connections.respond(id, HttpResponse::text(200, "from over there")));
+        }
+    }
+    let server = Server::builder().listen("127.0.0.1:0").loops(2).build().unwrap();
+    let server = Running::of(server, |server| {
+        let handle = server.handle();
+        server.run_each(move |_| Forward(handle.clone()))
+    });
+    for _ in 0..10 {
+        assert_eq!(exchange(&server, plain("GET", "/")).2, "from over there");
+    }
 }

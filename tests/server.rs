@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use loopwire::{
-    CloseCode, Closed, Config, Delivery, Handler, HttpRequest, HttpResponse, ListenAddr, Message, MessageKind,
-    OriginPolicy, PeerAddr, Role, Server, Side, TlsAcceptor, Upgrade, UpgradeRequest, WebSocket,
+    CloseCode, Closed, Config, Connections, Delivery, Handler, HttpAnswer, HttpExchange, ListenAddr, Message,
+    MessageKind, OriginPolicy, PeerAddr, Role, Server, Side, TlsAcceptor, Upgrade, UpgradeRequest, WebSocket,
 };
 use support::{Heard, Raw, Running, close_code, masked, request, request_with, teller};
 use tungstenite::Message as Theirs;
@@ -276,8 +276,8 @@ fn a_panic_ends_the_connection_it_was_about_and_nothing_else() {
             assert_ne!(request.path(), "/panic", "at the upgrade");
             Upgrade::accept()
         }
-        fn on_http(&mut self, request: &HttpRequest, _: &PeerAddr) -> Option<HttpResponse> {
-            panic!("at {}", request.path());
+        fn on_http(&mut self, _: &mut Connections<'_>, exchange: HttpExchange<'_>) -> HttpAnswer {
+            panic!("at {}", exchange.request.path());
         }
         fn on_open(&mut self, ws: &mut WebSocket<'_>) {
             assert_ne!(ws.request().unwrap().path(), "/open", "at the opening");

@@ -28,8 +28,8 @@ impl Application for App {
         Answer::Accept(Acceptance::default(), Arc::new(Config::default()))
     }
 
-    fn request(&mut self, _: &mut Sessions, _: ConnectionId, _: &Request) -> Response {
-        Response::new(404)
+    fn request(&mut self, _: &mut Sessions, _: ConnectionId, _: &Request, _: &[u8]) -> Option<Response> {
+        Some(Response::new(404))
     }
 
     fn opened(&mut self, _: &mut Sessions, _: ConnectionId) {}

@@ -49,7 +49,7 @@ impl Application for Sum {
         Answer::Accept(Acceptance { deflate, ..Acceptance::default() }, Arc::default())
     }
 
-    fn request(&mut self, _: &mut Sessions, _: ConnectionId, _: &Request) -> Response {
+    fn request(&mut self, _: &mut Sessions, _: ConnectionId, _: &Request, _: &[u8]) -> Option<Response> {
         unreachable!("no plain request is made")
     }
 

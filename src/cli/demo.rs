@@ -4,10 +4,10 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use clap::Args;
-use loopwire::handshake::{Request, Response};
-use loopwire::net::{ConnectionId, PeerAddr};
+use loopwire::handshake::Response;
+use loopwire::net::ConnectionId;
 use loopwire::protocol::Closed;
-use loopwire::{Handler, Message, PreparedMessage, WebSocket};
+use loopwire::{Connections, Handler, HttpAnswer, HttpExchange, Message, PreparedMessage, WebSocket};
 
 use super::chat::{Chat, Said};
 use super::serve::{self, ServeArgs};
@@ -88,12 +88,12 @@ fn tell(room: &Room, ws: &mut WebSocket<'_>, said: &Said) {
 }
 
 impl Handler for Demo {
-    fn on_http(&mut self, request: &Request, _peer: &PeerAddr) -> Option<Response> {
-        if request.path() != "/" {
-            return None;
+    fn on_http(&mut self, _connections: &mut Connections<'_>, exchange: HttpExchange<'_>) -> HttpAnswer {
+        if exchange.request.path() != "/" {
+            return HttpAnswer::Default;
         }
         let page = Response::new(200).with_body("text/html; charset=utf-8", PAGE);
-        page.with_field("Content-Security-Policy", POLICY).ok()
+        page.with_field("Content-Security-Policy", POLICY).map_or(HttpAnswer::Default, HttpAnswer::Now)
     }
 
     fn on_open(&mut self, ws: &mut WebSocket<'_>) {

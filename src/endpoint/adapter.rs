@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::connections::Core;
 use super::router::{Router, Task};
 use super::upgrade::{Accept, Decision};
-use super::{Connections, Handler, Upgrade, WebSocket};
+use super::{Connections, Handler, HttpAnswer, HttpExchange, Upgrade, WebSocket};
 use crate::deflate::DeflateConfig;
 use crate::handshake::{Acceptance, OriginPolicy, Rejection, Request, Response, UpgradeRequest};
 use crate::net::{Answer, Application, ConnectionId, DialError, PeerAddr, Sessions, TlsAcceptor};
@@ -143,10 +143,26 @@ impl Application for Endpoint {
         }
     }
 
-    fn request(&mut self, sessions: &mut Sessions, id: ConnectionId, request: &Request) -> Response {
-        self.core.counters.http_requests.add(1);
+    fn body_limit(&mut self, sessions: &mut Sessions, id: ConnectionId, request: &Request) -> usize {
         let peer = sessions.peer_addr(id).unwrap_or(PeerAddr::Unknown);
-        self.handler.on_http(request, &peer).unwrap_or_else(|| self.policy.respond(request))
+        self.handler.body_limit(request, &peer)
+    }
+
+    fn request(
+        &mut self,
+        sessions: &mut Sessions,
+        id: ConnectionId,
+        request: &Request,
+        body: &[u8],
+    ) -> Option<Response> {
+        self.core.counters.http_requests.add(1);
+        let peer = &sessions.peer_addr(id).unwrap_or(PeerAddr::Unknown);
+        let exchange = HttpExchange { id, request, body, peer };
+        match self.handler.on_http(&mut Connections::new(sessions, &mut self.core), exchange) {
+            HttpAnswer::Default => Some(self.policy.respond(request)),
+            HttpAnswer::Now(response) => Some(response),
+            HttpAnswer::Later => None,
+        }
     }
 
     fn opened(&mut self, sessions: &mut Sessions, id: ConnectionId) {
@@ -227,6 +243,7 @@ impl Application for Endpoint {
             Task::Broadcast(message, except) => drop(connections.broadcast_where(except, &message, false)),
             Task::Close(id, code, reason) => drop(connections.close(id, code, &reason)),
             Task::Abort(id) => connections.abort(id),
+            Task::Respond(id, response) => drop(connections.respond(id, *response)),
             Task::Run(job) => job(&mut connections),
             Task::Custom(task) => self.handler.on_task(&mut connections, task),
         }

@@ -16,8 +16,10 @@ use super::client_handle::{Command, Ended, Shared};
 use super::outgoing::Step;
 use super::router::{Loop, Router};
 use super::server::run_loop;
-use super::{ClientBuilder, ClientHandle, Connections, Handler, ReconnectPolicy, Upgrade, WebSocket};
-use crate::handshake::{HandshakeError, Request, Response, UpgradeRequest, UriError};
+use super::{
+    ClientBuilder, ClientHandle, Connections, Handler, HttpAnswer, HttpExchange, ReconnectPolicy, Upgrade, WebSocket,
+};
+use crate::handshake::{HandshakeError, Request, UpgradeRequest, UriError};
 use crate::net::{ConnectionId, DialError, DialRequest, EventLoop, PeerAddr, SendError, Sent};
 use crate::protocol::{self, Closed, Piece};
 use crate::wire::{CloseCode, Message, ProtocolError};
@@ -287,8 +289,12 @@ impl Handler for Driver {
         self.inner.on_upgrade(request, peer)
     }
 
-    fn on_http(&mut self, request: &Request, peer: &PeerAddr) -> Option<Response> {
-        self.inner.on_http(request, peer)
+    fn body_limit(&mut self, request: &Request, peer: &PeerAddr) -> usize {
+        self.inner.body_limit(request, peer)
+    }
+
+    fn on_http(&mut self, connections: &mut Connections<'_>, exchange: HttpExchange<'_>) -> HttpAnswer {
+        self.inner.on_http(connections, exchange)
     }
 
     fn on_open(&mut self, ws: &mut WebSocket<'_>) {

@@ -8,6 +8,7 @@ use super::metrics::{Counters, Metrics};
 use super::router::{Router, Task};
 use super::timers::{TimerHandle, Timers};
 use super::{OwnedMessage, WebSocket};
+use crate::handshake::Response;
 use crate::net::{ConnectionId, DialRequest, SendError, Sent, Sessions};
 use crate::wire::{CloseCode, Message, MessageKind, PreparedMessage};
 
@@ -210,6 +211,16 @@ impl<'a> Connections<'a> {
         } else {
             self.sessions.abort(id);
         }
+    }
+
+    /// Answers a plain HTTP request for which [`on_http`](super::Handler::on_http) said, or is about to say,
+    /// [`Later`](super::HttpAnswer::Later). Whether there still was somebody to answer: not if the client has gone, if
+    /// time was up, or if `id` names something else. Of another loop's only that is known that it has been asked.
+    pub fn respond(&mut self, id: ConnectionId, response: Response) -> bool {
+        if self.is_elsewhere(id) {
+            return self.hand_over(id, Task::Respond(id, Box::new(response))).is_ok();
+        }
+        self.sessions.respond(id, &response)
     }
 
     /// Calls [`on_loop_timer`](super::Handler::on_loop_timer) with `key` after `after`, never early and up to 20 ms late.

@@ -3,8 +3,8 @@
 use std::any::Any;
 use std::time::Duration;
 
-use super::{Connections, Upgrade, WebSocket};
-use crate::handshake::{Request, Response, UpgradeRequest};
+use super::{Connections, HttpAnswer, HttpExchange, Upgrade, WebSocket};
+use crate::handshake::{Request, UpgradeRequest};
 use crate::net::{ConnectionId, DialError, PeerAddr};
 use crate::protocol::{Closed, Piece};
 use crate::wire::{Message, ProtocolError};
@@ -27,7 +27,8 @@ use crate::wire::{Message, ProtocolError};
 ///
 /// ```text
 /// on_start ─▶ on_upgrade ─▶ on_open ─▶ on_message, on_piece, on_ping, on_pong,       ─▶ on_close
-///             on_http                  on_writable, on_timer, on_error (the last before on_close)
+///             │                        on_writable, on_timer, on_error (the last before on_close)
+///             └ body_limit ─▶ on_http (plain HTTP)
 /// ```
 ///
 /// What is sent in a call leaves before the answer to the peer's next message. Small messages leave together: a
@@ -50,11 +51,44 @@ pub trait Handler {
         Upgrade::accept()
     }
 
-    /// A plain HTTP request on the same port; a body is not read, and the connection closes behind the answer. `None`,
-    /// the default, has the server answer: `/healthz` with 200, a WebSocket path with 426, any other with 404.
-    fn on_http(&mut self, request: &Request, peer: &PeerAddr) -> Option<Response> {
+    /// How many bytes of a plain HTTP request's body are wanted, asked once its head has come.
+    ///
+    /// 0, the default: none; [`on_http`](Self::on_http) follows at once with an empty body, and whatever the client sends
+    /// is discarded. Above 0: a body that is announced as longer, or found to be, is answered 413; `on_http` follows when
+    /// all of it has come, within [`NetConfig::body_timeout`](crate::net::NetConfig::body_timeout). What is held of it
+    /// meanwhile is what has come, so the credentials that a head carries are best looked at here, and strangers given 0.
+    fn body_limit(&mut self, request: &Request, peer: &PeerAddr) -> usize {
         let _ = (request, peer);
-        None
+        0
+    }
+
+    /// A plain HTTP request on the same port, which is answered now, later, or by the server itself: that is the default.
+    /// The connection closes behind the answer.
+    ///
+    /// ```
+    /// use loopwire::{Connections, Handler, HttpAnswer, HttpExchange, HttpRequest, HttpResponse, PeerAddr, PreparedMessage};
+    ///
+    /// struct Publisher;
+    ///
+    /// impl Handler for Publisher {
+    ///     fn body_limit(&mut self, request: &HttpRequest, _: &PeerAddr) -> usize {
+    ///         if request.method() == "POST" && request.path() == "/publish" { 64 * 1024 } else { 0 }
+    ///     }
+    ///
+    ///     fn on_http(&mut self, connections: &mut Connections<'_>, exchange: HttpExchange<'_>) -> HttpAnswer {
+    ///         match (exchange.request.method(), exchange.request.path()) {
+    ///             ("POST", "/publish") => {
+    ///                 connections.broadcast(&PreparedMessage::new(exchange.body));
+    ///                 HttpResponse::new(204).into()
+    ///             }
+    ///             _ => HttpAnswer::Default,
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    fn on_http(&mut self, connections: &mut Connections<'_>, exchange: HttpExchange<'_>) -> HttpAnswer {
+        let _ = (connections, exchange);
+        HttpAnswer::Default
     }
 
     /// The opening handshake is done, in either role.

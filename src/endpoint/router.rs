@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::adapter::Endpoint;
 use super::metrics::{Counters, Metrics};
 use super::{Connections, OwnedMessage};
+use crate::handshake::Response;
 use crate::net::{ConnectionId, EventLoop, Remote};
 use crate::wire::{CloseCode, PreparedMessage};
 
@@ -32,6 +33,7 @@ pub(super) enum Task {
     Broadcast(PreparedMessage, Option<ConnectionId>),
     Close(ConnectionId, CloseCode, String),
     Abort(ConnectionId),
+    Respond(ConnectionId, Box<Response>),
     Run(Job),
     Custom(Box<dyn Any + Send>),
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::router::{Router, Task};
 use super::{Connections, Metrics, OwnedMessage, Stopped};
+use crate::handshake::Response;
 use crate::net::ConnectionId;
 use crate::wire::{CloseCode, PreparedMessage};
 
@@ -83,6 +84,15 @@ impl ServerHandle {
     /// The server has stopped.
     pub fn abort(&self, id: ConnectionId) -> Result<(), Stopped> {
         self.router.to(id, Task::Abort(id))
+    }
+
+    /// Answers a plain HTTP request for which [`on_http`](super::Handler::on_http) said
+    /// [`Later`](super::HttpAnswer::Later).
+    ///
+    /// # Errors
+    /// The server has stopped.
+    pub fn respond(&self, id: ConnectionId, response: Response) -> Result<(), Stopped> {
+        self.router.to(id, Task::Respond(id, Box::new(response)))
     }
 
     /// Runs `job` on the first loop's thread.

@@ -134,8 +134,7 @@ impl BodyReader {
                 Ok(State::Size(digits + 1))
             }
             (State::Size(1..) | State::Extension, b'\r') => Ok(State::SizeEnd),
-            (State::Size(1..), b';') => self.extension(),
-            (State::Extension, b'\t' | b' '..=b'~' | 0x80..) => self.extension(),
+            (State::Size(1..), b';') | (State::Extension, b'\t' | b' '..=b'~' | 0x80..) => self.extension(),
             (State::SizeEnd, b'\n') => self.chunk(),
             (State::DataEnd(b'\r'), b'\r') => Ok(State::DataEnd(b'\n')),
             (State::DataEnd(b'\n'), b'\n') => Ok(State::Size(0)),
@@ -173,9 +172,8 @@ impl BodyReader {
         }
         let fault = match (self.state, byte) {
             (State::Line | State::Name, _) if is_token_byte(byte) => return Ok(State::Name),
-            (State::Name, b':') => return Ok(State::Value),
+            (State::Name, b':') | (State::Value, b'\t' | b' '..=b'~' | 0x80..) => return Ok(State::Value),
             (State::Value, b'\r') => return Ok(State::LineEnd),
-            (State::Value, b'\t' | b' '..=b'~' | 0x80..) => return Ok(State::Value),
             (State::LineEnd, b'\n') => return Ok(State::Line),
             (State::LineEnd, _) => HeadFault::BareCarriageReturn,
             (_, b'\n') => HeadFault::BareLineFeed,

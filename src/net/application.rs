@@ -14,7 +14,7 @@ use crate::protocol::{Closed, Config, Event};
 ///
 /// ```text
 /// server: upgrade ─▶ opened ─▶ event … ─▶ closed        client: dial ─▶ opened ─▶ event … ─▶ closed
-///         request (plain HTTP)                                       └▶ dial_failed
+///         body_limit ─▶ request (plain HTTP)                         └▶ dial_failed
 /// ```
 ///
 /// **A panic** in a call is caught: it is logged, its connection is closed with 1011 (a request is answered 500), and
@@ -26,8 +26,23 @@ pub trait Application {
     /// A valid opening handshake asks to be judged.
     fn upgrade(&mut self, sessions: &mut Sessions, id: ConnectionId, request: &UpgradeRequest) -> Answer;
 
-    /// A plain HTTP request on the same port; the connection closes after the response. A body is not read.
-    fn request(&mut self, sessions: &mut Sessions, id: ConnectionId, request: &Request) -> Response;
+    /// How many bytes of the body of a plain HTTP request are wanted, asked once its head has come. 0, the default, wants
+    /// none: [`request`](Self::request) follows at once without it. Otherwise a longer one is answered 413, and `request`
+    /// follows when all of it has come.
+    fn body_limit(&mut self, sessions: &mut Sessions, id: ConnectionId, request: &Request) -> usize {
+        let _ = (sessions, id, request);
+        0
+    }
+
+    /// A plain HTTP request on the same port, with its body if one was wanted; the connection closes after the response.
+    /// `None`: [`Sessions::respond`] follows, within [`NetConfig::answer_timeout`](super::NetConfig::answer_timeout).
+    fn request(
+        &mut self,
+        sessions: &mut Sessions,
+        id: ConnectionId,
+        request: &Request,
+        body: &[u8],
+    ) -> Option<Response>;
 
     /// The opening handshake is done, in either role. Called once, before any event.
     fn opened(&mut self, sessions: &mut Sessions, id: ConnectionId);

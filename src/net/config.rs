@@ -24,7 +24,8 @@ pub struct NetConfig {
     pub max_connections: usize,
     /// Accepted connections at most per peer address (IPv6: per /64 network); one more is answered 503. No limit.
     pub max_per_address: Option<u32>,
-    /// Accepted connections at most that have not finished their opening handshake. 10,000.
+    /// Accepted connections at most that have not finished their opening handshake, plain requests to their end among
+    /// them. 10,000.
     pub max_half_open: usize,
     /// The same per peer address. 1,000.
     pub max_half_open_per_address: u32,
@@ -39,6 +40,11 @@ pub struct NetConfig {
     pub keep_requests: bool,
     /// From accepting to the end of the request's head, TLS handshake apart. 10 s.
     pub head_timeout: Duration,
+    /// From the end of a plain request's head to the last byte of its body; longer is answered 408. 10 s.
+    pub body_timeout: Duration,
+    /// How long an application may take with an answer to a plain request that it gives later; longer is answered 503.
+    /// [`linger`](Self::linger) at most once the client has ended its direction. 30 s.
+    pub answer_timeout: Duration,
     /// From accepting to the end of the TLS handshake. 10 s.
     pub tls_timeout: Duration,
     /// How long a connection that is over may take to be flushed and to be closed by its peer. 5 s.
@@ -81,6 +87,8 @@ impl Default for NetConfig {
             head: HeadLimits::default(),
             keep_requests: true,
             head_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(10),
+            answer_timeout: Duration::from_secs(30),
             tls_timeout: Duration::from_secs(10),
             linger: Duration::from_secs(5),
             receive_buffer: 128 * 1024,

@@ -77,9 +77,12 @@ impl Sessions {
                 // One that is closing already needs no telling.
                 let _ = self.close(id, CloseCode::GOING_AWAY, "");
             }
-            Phase::Head(_) => self.respond(id, &Rejection::unavailable(Some(Self::RETRY_AFTER)).response(), false),
+            Phase::Head(_) | Phase::Body(_) => {
+                self.end_with(id, &Rejection::unavailable(Some(Self::RETRY_AFTER)).response(), false);
+            }
             Phase::Dialing(_) | Phase::Answer(_) | Phase::Secure(_) => self.lose(id, DialError::Cancelled),
-            Phase::Deciding | Phase::Ending(_) | Phase::Gone => {}
+            // What was asked before is still answered.
+            Phase::Deciding | Phase::Answering(_) | Phase::Ending(_) | Phase::Gone => {}
         }
     }
 }

@@ -171,9 +171,9 @@ impl Sessions {
     fn drive<A: Application>(&mut self, app: &mut A, id: ConnectionId) {
         let Some(session) = self.slab.get(id) else { return };
         let takes_bytes = match session.phase {
-            Phase::Open(_) | Phase::Head(_) | Phase::Answer(_) => true,
+            Phase::Open(_) | Phase::Head(_) | Phase::Body(_) | Phase::Answer(_) => true,
             Phase::Dialing(_) | Phase::Secure(_) => self.drive_opening(id),
-            Phase::Ending(_) => {
+            Phase::Answering(_) | Phase::Ending(_) => {
                 self.discard(id);
                 false
             }
@@ -255,7 +255,7 @@ impl Sessions {
     /// connection's turn.
     fn may_read(&mut self, id: ConnectionId, budget: &Budget) -> bool {
         let Some(session) = self.slab.get(id) else { return false };
-        if !matches!(session.phase, Phase::Open(_) | Phase::Head(_) | Phase::Answer(_)) {
+        if !matches!(session.phase, Phase::Open(_) | Phase::Head(_) | Phase::Body(_) | Phase::Answer(_)) {
             return false;
         }
         if !session.is_readable() {
@@ -311,6 +311,17 @@ impl Sessions {
                     Ok(Some(len)) => {
                         used += len;
                         self.judge(app, id);
+                    }
+                    Err(rejection) => {
+                        self.reject(id, &rejection);
+                        return (used, Stop::Over);
+                    }
+                },
+                Phase::Body(incoming) => match incoming.reader.push(&bytes[used..]) {
+                    Ok(None) => return (bytes.len(), Stop::Exhausted),
+                    Ok(Some(len)) => {
+                        used += len;
+                        self.finish_body(app, id);
                     }
                     Err(rejection) => {
                         self.reject(id, &rejection);
@@ -462,7 +473,7 @@ impl Sessions {
         self.requeue(id);
     }
 
-    /// Reads what a connection that is over still sends, until the peer ends it too.
+    /// Reads what means nothing any more, on a connection that is over or waits for its answer, until the peer ends it.
     fn discard(&mut self, id: ConnectionId) {
         let mut receive = mem::take(&mut self.receive);
         let mut budget = self.config.turn_bytes;
@@ -492,6 +503,7 @@ impl Sessions {
                 ending.shut_write |= session.transport.as_ref().is_some_and(Transport::is_tls);
             }
             session.flags.readable = false;
+            self.stop_listening(id);
             self.mark_dirty(id);
         }
     }

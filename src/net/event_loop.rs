@@ -268,8 +268,8 @@ mod tests {
             Answer::Refuse(Response::new(404))
         }
 
-        fn request(&mut self, _: &mut Sessions, _: ConnectionId, _: &Request) -> Response {
-            Response::new(404)
+        fn request(&mut self, _: &mut Sessions, _: ConnectionId, _: &Request, _: &[u8]) -> Option<Response> {
+            Some(Response::new(404))
         }
 
         fn opened(&mut self, _: &mut Sessions, _: ConnectionId) {}

@@ -20,6 +20,7 @@ mod dial;
 mod drain;
 mod drive;
 mod event_loop;
+mod exchange;
 mod id;
 mod listener;
 mod mailbox;

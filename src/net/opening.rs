@@ -99,16 +99,10 @@ impl Sessions {
         if self.is_draining() {
             return self.reject(id, &Rejection::unavailable(Some(Self::RETRY_AFTER)));
         }
-        let head_only = request.method() == "HEAD";
         if !request.wants_upgrade() {
-            let response = self.guard(Some(id), "request", |sessions| app.request(sessions, id, &request));
-            let response = response.unwrap_or_else(|| Response::new(500));
-            log::debug!("{id}: {} {} → {}", request.method(), request.target(), response.status());
-            if self.is_deciding(id) {
-                self.respond(id, &response, head_only);
-            }
-            return;
+            return self.begin_exchange(app, id, request);
         }
+        let head_only = request.method() == "HEAD";
         let request = match UpgradeRequest::from_request(request) {
             Ok(request) => request,
             Err(rejection) => return self.reject_with(id, &rejection, head_only),
@@ -121,15 +115,15 @@ impl Sessions {
             Some(Answer::Accept(acceptance, config)) => (acceptance, config),
             Some(Answer::Refuse(response)) => {
                 log::debug!("{id}: not accepted → {}", response.status());
-                return self.respond(id, &response, false);
+                return self.end_with(id, &response, false);
             }
-            None => return self.respond(id, &Response::new(500), false),
+            None => return self.end_with(id, &Response::new(500), false),
         };
         let response = match request.response(&acceptance) {
             Ok(response) => response,
             Err(error) => {
                 log::error!("{}: the handshake cannot be accepted so: {error}", self.peer(id));
-                return self.respond(id, &Response::new(500), false);
+                return self.end_with(id, &Response::new(500), false);
             }
         };
         log::debug!("{id}: open for {} at {}", self.peer(id), request.path());
@@ -179,10 +173,10 @@ impl Sessions {
     }
 
     /// As [`reject`](Self::reject); `head_only`: as the answer to HEAD, which has no body.
-    fn reject_with(&mut self, id: ConnectionId, rejection: &Rejection, head_only: bool) {
+    pub(super) fn reject_with(&mut self, id: ConnectionId, rejection: &Rejection, head_only: bool) {
         log::info!("{}: refused with {}: {rejection}", self.peer(id), rejection.status());
         self.count_refusal();
-        self.respond(id, &rejection.response(), head_only);
+        self.end_with(id, &rejection.response(), head_only);
     }
 
     /// The peer ended the stream, or it broke, before the connection was open.
@@ -202,6 +196,11 @@ impl Sessions {
         let Some(session) = self.slab.get_mut(id) else { return };
         match &mut session.phase {
             Phase::Head(head) if !head.reader.is_empty() => self.reject(id, &Rejection::request_timeout()),
+            Phase::Body(_) => self.reject(id, &Rejection::BodyTimeout),
+            Phase::Answering(answering) => {
+                let head_only = answering.head_only;
+                self.reject_with(id, &Rejection::AnswerTimeout, head_only);
+            }
             Phase::Head(_) | Phase::Secure(_) => {
                 let what = if matches!(session.phase, Phase::Secure(_)) { "TLS handshake" } else { "request" };
                 log::info!("{}: dropped: no {what} in time", session.peer);
@@ -231,12 +230,12 @@ impl Sessions {
     }
 
     /// Takes the phase out and leaves `Deciding`.
-    fn take_phase(&mut self, id: ConnectionId) -> Phase {
+    pub(super) fn take_phase(&mut self, id: ConnectionId) -> Phase {
         self.slab.get_mut(id).map_or(Phase::Gone, |session| mem::replace(&mut session.phase, Phase::Deciding))
     }
 
     /// Whether the application has let the connection live while it was asked.
-    fn is_deciding(&self, id: ConnectionId) -> bool {
+    pub(super) fn is_deciding(&self, id: ConnectionId) -> bool {
         self.slab.get(id).is_some_and(|session| matches!(session.phase, Phase::Deciding))
     }
 

@@ -227,7 +227,7 @@ impl Sessions {
         let Some(session) = self.slab.get_mut(id) else { return };
         log::debug!("{}: cannot write: {error}", session.peer);
         session.outbox.clear(&mut self.pool);
-        if matches!(session.phase, Phase::Ending(_)) {
+        if matches!(session.phase, Phase::Answering(_) | Phase::Ending(_)) {
             self.lose(id, DialError::Cancelled);
             return;
         }

@@ -10,7 +10,7 @@ use super::dial::Dial;
 use super::outbox::Outbox;
 use super::timers::later;
 use super::{NetConfig, Peer, PeerAddr, Stream, Transport};
-use crate::handshake::{Agreed, ClientHandshake, HeadReader, UpgradeRequest};
+use crate::handshake::{Agreed, BodyReader, ClientHandshake, HeadReader, Request, UpgradeRequest};
 use crate::protocol::{self, Connection, State};
 
 /// One connection. Ten thousand of them sit idle, so what only some need is boxed; and many may be busy, so what every
@@ -34,6 +34,7 @@ pub(crate) struct Session {
 ///
 /// ```text
 /// server:            Secure ─▶ Head ─▶ Deciding ─▶ Open ─▶ Ending ─▶ Gone
+///                plain HTTP:              └─▶ Body ─▶ Answering ─▶┘
 /// client: Dialing ───────────▶ Answer ───────────▶ Open ─▶ Ending ─▶ Gone
 /// ```
 #[derive(Debug)]
@@ -46,6 +47,10 @@ pub(crate) enum Phase {
     Head(Box<Head>),
     /// The application judges the request, or learns of the answer, at this very moment.
     Deciding,
+    /// A server reading the body of a plain request.
+    Body(Box<Incoming>),
+    /// The application has a plain request and has not answered it.
+    Answering(Answering),
     /// A client waiting for the 101.
     Answer(Box<Answer>),
     /// A WebSocket.
@@ -69,6 +74,24 @@ pub(crate) struct Dialing {
 pub(crate) struct Head {
     pub(crate) reader: HeadReader,
     pub(crate) deadline: Instant,
+}
+
+/// A plain request whose body is on its way.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    pub(crate) request: Request,
+    pub(crate) reader: BodyReader,
+    pub(crate) deadline: Instant,
+}
+
+/// What has to be known of a plain request to answer it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Answering {
+    pub(crate) deadline: Instant,
+    /// Whether it was a HEAD, whose answer has no body.
+    pub(crate) head_only: bool,
+    /// Whether the peer has ended its direction.
+    pub(crate) peer_ended: bool,
 }
 
 #[derive(Debug)]
@@ -158,6 +181,8 @@ impl Session {
             Phase::Dialing(dialing) => Some(dialing.wait.map_or(dialing.deadline, |wait| wait.min(dialing.deadline))),
             Phase::Secure(deadline) => Some(*deadline),
             Phase::Head(head) => Some(head.deadline),
+            Phase::Body(incoming) => Some(incoming.deadline),
+            Phase::Answering(answering) => Some(answering.deadline),
             Phase::Answer(answer) => Some(answer.deadline),
             Phase::Open(connection) => connection.next_timeout(),
             Phase::Ending(ending) => Some(ending.deadline),

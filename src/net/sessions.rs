@@ -1,7 +1,7 @@
 //! All connections of a loop, as the application sees them: what it may ask and what it may do.
 //!
-//! What they send stands in `sending`; how they are driven in `drive` (readiness, input, timers), `opening` (handshakes) and
-//! `drain`.
+//! What they send stands in `sending`; how they are driven in `drive` (readiness, input, timers), `opening` (handshakes),
+//! `exchange` (plain HTTP) and `drain`.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -215,7 +215,7 @@ impl Sessions {
         self.refused += usize::from(admitted.is_err());
         self.register(id)?;
         if admitted.is_err() {
-            self.respond(id, &Rejection::unavailable(Some(Self::RETRY_AFTER)).response(), false);
+            self.end_with(id, &Rejection::unavailable(Some(Self::RETRY_AFTER)).response(), false);
         }
         self.rearm(id);
         Ok(id)
@@ -360,10 +360,11 @@ impl Sessions {
     }
 
     /// Queues a plain HTTP response and ends the connection behind it.
-    pub(super) fn respond(&mut self, id: ConnectionId, response: &Response, head_only: bool) {
+    pub(super) fn end_with(&mut self, id: ConnectionId, response: &Response, head_only: bool) {
         let Some(session) = self.slab.get_mut(id) else { return };
         session.outbox.tail(&mut self.pool).extend_from_slice(&response.encode(head_only));
-        session.end(self.now, self.config.linger, true, false);
+        let peer_ended = matches!(session.phase, Phase::Answering(answering) if answering.peer_ended);
+        session.end(self.now, self.config.linger, true, peer_ended);
         self.mark_dirty(id);
         self.rearm(id);
     }

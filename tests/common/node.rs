@@ -51,8 +51,8 @@ impl Application for Peer {
         Answer::Accept(Acceptance::default(), Arc::clone(&self.config))
     }
 
-    fn request(&mut self, _: &mut Sessions, _: ConnectionId, request: &Request) -> Response {
-        Response::text(200, request.path())
+    fn request(&mut self, _: &mut Sessions, _: ConnectionId, request: &Request, _: &[u8]) -> Option<Response> {
+        Some(Response::text(200, request.path()))
     }
 
     fn opened(&mut self, _: &mut Sessions, id: ConnectionId) {

@@ -23,6 +23,9 @@ pub struct App {
     pub config: Arc<Config>,
     pub behaviour: Behaviour,
     pub requests: usize,
+    pub body_limit: usize,
+    /// Of plain requests.
+    pub bodies: Vec<(ConnectionId, Vec<u8>)>,
     pub opened: Vec<ConnectionId>,
     pub messages: Vec<(ConnectionId, Vec<u8>)>,
     pub errors: Vec<ProtocolError>,
@@ -50,9 +53,18 @@ impl Application for App {
         Answer::Accept(Acceptance::default(), Arc::clone(&self.config))
     }
 
-    fn request(&mut self, _: &mut Sessions, _: ConnectionId, _: &Request) -> Response {
+    fn body_limit(&mut self, _: &mut Sessions, _: ConnectionId, _: &Request) -> usize {
+        self.body_limit
+    }
+
+    /// At `/later` it is answered when a test says so.
+    fn request(&mut self, _: &mut Sessions, id: ConnectionId, request: &Request, body: &[u8]) -> Option<Response> {
         self.requests += 1;
-        Response::text(200, "plain")
+        if request.path() == "/panic" {
+            std::panic::resume_unwind(Box::new("as asked"));
+        }
+        self.bodies.push((id, body.to_owned()));
+        (request.path() != "/later").then(|| Response::text(200, "plain"))
     }
 
     fn opened(&mut self, _: &mut Sessions, id: ConnectionId) {
@@ -98,6 +110,8 @@ impl World {
             config: Arc::new(config),
             behaviour,
             requests: 0,
+            body_limit: 0,
+            bodies: Vec::new(),
             opened: Vec::new(),
             messages: Vec::new(),
             errors: Vec::new(),

@@ -5,6 +5,7 @@
 
 mod callbacks;
 mod deadlines;
+mod exchanges;
 mod harness;
 mod layers;
 #[path = "../sim/mod.rs"]

@@ -199,8 +199,8 @@ impl Application for App {
         Answer::Accept(Acceptance { deflate, ..Acceptance::default() }, Arc::clone(&self.config))
     }
 
-    fn request(&mut self, _: &mut Sessions, _: ConnectionId, _: &Request) -> Response {
-        Response::text(200, "a plain answer")
+    fn request(&mut self, _: &mut Sessions, _: ConnectionId, _: &Request, _: &[u8]) -> Option<Response> {
+        Some(Response::text(200, "a plain answer"))
     }
 
     fn opened(&mut self, sessions: &mut Sessions, id: ConnectionId) {

@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use loopwire::{
-    Closed, ConnectionId, Connections, DialError, Handler, HttpRequest, HttpResponse, Message, PeerAddr, Piece,
+    Closed, ConnectionId, Connections, DialError, Handler, HttpAnswer, HttpExchange, Message, PeerAddr, Piece,
     ProtocolError, Server, ServerBuilder, ServerHandle, Side, Upgrade, UpgradeRequest, WebSocket,
 };
 
@@ -177,9 +177,9 @@ impl Handler for Teller {
         }
     }
 
-    fn on_http(&mut self, request: &HttpRequest, _: &PeerAddr) -> Option<HttpResponse> {
-        self.tell(Heard::Http(format!("{} {}", request.method(), request.path())));
-        None
+    fn on_http(&mut self, _: &mut Connections<'_>, exchange: HttpExchange<'_>) -> HttpAnswer {
+        self.tell(Heard::Http(format!("{} {}", exchange.request.method(), exchange.request.path())));
+        HttpAnswer::Default
     }
 
     fn on_open(&mut self, ws: &mut WebSocket<'_>) {
