@@ -191,6 +191,14 @@ pub(crate) struct LimitArgs {
     #[arg(long, value_name = "TIME", default_value_t = Span(NetConfig::default().head_timeout))]
     head_timeout: Span,
 
+    /// How long the body of a plain HTTP request may take from the end of its head; longer is answered 408
+    #[arg(long, value_name = "TIME", default_value_t = Span(NetConfig::default().body_timeout))]
+    body_timeout: Span,
+
+    /// How long a plain HTTP request may wait for its answer; longer is answered 503
+    #[arg(long, value_name = "TIME", default_value_t = Span(NetConfig::default().answer_timeout))]
+    answer_timeout: Span,
+
     /// How long a TLS handshake may take
     #[arg(long, value_name = "TIME", default_value_t = Span(NetConfig::default().tls_timeout))]
     tls_timeout: Span,
@@ -237,6 +245,8 @@ impl LimitArgs {
         config.head.head = self.max_head.0;
         config.head.fields = self.max_fields;
         config.head_timeout = self.head_timeout.0;
+        config.body_timeout = self.body_timeout.0;
+        config.answer_timeout = self.answer_timeout.0;
         config.tls_timeout = self.tls_timeout.0;
         config.high_water_mark = self.high_water_mark.0;
         config.max_buffered = self.max_buffered.0;
@@ -347,6 +357,8 @@ mod tests {
             ("max-head", "27", "head: 27"),
             ("max-fields", "28", "fields: 28"),
             ("head-timeout", "29", "head_timeout: 29s"),
+            ("body-timeout", "37", "body_timeout: 37s"),
+            ("answer-timeout", "38", "answer_timeout: 38s"),
             ("tls-timeout", "30", "tls_timeout: 30s"),
             ("high-water-mark", "31", "high_water_mark: 31"),
             ("max-buffered", "32", "max_buffered: 32"),
