@@ -1,14 +1,30 @@
 //! Backends that decide: an application is asked by POST, off the loop, and whoever waits goes on when it has answered.
+//!
+//! ```text
+//! Core ── ask ──▶ queue, bounded ──▶ a thread of the pool: POST, within what is left of the question's time
+//!   ▲                  │ full, or too late                  │
+//!   └─ on_task ◀── HookDone ◀──────────── JSON read ◀───────┘
+//! ```
+//!
+//! **No answer is no.** A backend that is gone, slow, or answers what cannot be understood lets nobody in: what went wrong
+//! is in [`HookFailure::Unavailable`], for the log.
+
+mod http;
+mod json;
+mod pool;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
-use serde_json::value::RawValue;
-
+use self::http::Backend;
+use self::pool::Pool;
 use super::config::{ConfigError, HookConfig};
 use super::token::{Overrides, SubscriptionClaims};
+use crate::handshake::Fields;
 use crate::push::{Data, Disconnect, SessionKey};
 
-/// Names a question under way.
+/// Names a question under way; no other in this process has the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct HookTicket(pub(super) u64);
 
@@ -32,7 +48,7 @@ pub(super) struct ClientFacts {
     /// `json` or `protobuf` (protocol) and `json` or `binary` (encoding).
     pub(super) protocol: &'static str,
     pub(super) encoding: &'static str,
-    /// Fields of its opening handshake that are forwarded.
+    /// Fields of its opening handshake that are forwarded: see [`HookConfig::forwarded`].
     pub(super) fields: Vec<(String, String)>,
 }
 
@@ -110,26 +126,101 @@ pub(super) enum About {
     Raw(super::raw::Asked),
 }
 
-/// The pool of threads that ask.
+/// The pool of threads that ask. When it is dropped, what was asked is still answered.
 #[derive(Debug)]
-pub(super) struct Hooks {}
+pub(super) struct Hooks {
+    pool: Pool,
+}
 
 impl Hooks {
-    /// Starts the threads, unless there is nothing to ask. `done` is called on one of them for each question.
+    /// Starts the threads, unless there is nothing to ask. `done` is called for each question, mostly on one of them.
+    ///
+    /// # Errors
+    /// A URL or a field that no request can be made of, or threads that cannot be started.
     pub(super) fn start(
         config: &HookConfig,
         done: impl Fn(HookDone) + Send + Sync + 'static,
     ) -> Result<Self, ConfigError> {
-        let _ = (config, done);
-        todo!()
+        let backend = Backend::new(config)?;
+        let threads = if config.asks_nothing() { 0 } else { config.concurrency };
+        Ok(Self { pool: Pool::start(backend, threads, config, Box::new(done))? })
     }
 
-    /// Asks; the answer comes by `done`, always, and never before this returns.
+    /// Asks; the answer comes by `done`, always, and once. A question that cannot even wait is refused on the caller's thread
+    /// before this returns, so `done` hands over to the loop what it is given, and does no more.
     pub(super) fn ask(&self, request: HookRequest) -> HookTicket {
-        let _ = request;
-        todo!()
+        self.pool.ask(request)
+    }
+
+    /// How many questions wait for a thread.
+    pub(super) fn waiting(&self) -> usize {
+        self.pool.waiting()
     }
 }
 
-/// Data as they stand in JSON: the value itself, or base64 in the `b64` form.
-pub(super) fn _placeholder(_: Option<Box<RawValue>>) {}
+impl HookConfig {
+    /// Whether there is no backend to ask.
+    pub(super) fn asks_nothing(&self) -> bool {
+        self.urls().all(|(_, url)| url.is_none())
+    }
+
+    /// What of an opening handshake's `fields` each question of that client is sent with.
+    pub(super) fn forwarded(&self, fields: &Fields) -> Vec<(String, String)> {
+        if self.asks_nothing() {
+            return Vec::new();
+        }
+        let wanted = |name: &str| self.forward_fields.iter().any(|forward| forward.eq_ignore_ascii_case(name));
+        fields
+            .iter()
+            .filter(|(name, _)| wanted(name))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
+    }
+
+    /// Each URL by its key.
+    fn urls(&self) -> impl Iterator<Item = (&'static str, Option<&str>)> {
+        [
+            ("connect", &self.connect),
+            ("refresh", &self.refresh),
+            ("subscribe", &self.subscribe),
+            ("publish", &self.publish),
+            ("rpc", &self.rpc),
+            ("sub_refresh", &self.sub_refresh),
+        ]
+        .into_iter()
+        .map(|(key, url)| (key, url.as_deref()))
+    }
+}
+
+impl HookRequest {
+    /// The key of the URL that is asked.
+    const fn kind(&self) -> &'static str {
+        match self {
+            Self::Connect { .. } => "connect",
+            Self::Refresh { .. } => "refresh",
+            Self::Subscribe { .. } => "subscribe",
+            Self::Publish { .. } => "publish",
+            Self::Rpc { .. } => "rpc",
+            Self::SubRefresh { .. } => "sub_refresh",
+        }
+    }
+
+    const fn client(&self) -> &ClientFacts {
+        match self {
+            Self::Connect { client, .. }
+            | Self::Refresh { client }
+            | Self::Subscribe { client, .. }
+            | Self::Publish { client, .. }
+            | Self::Rpc { client, .. }
+            | Self::SubRefresh { client, .. } => client,
+        }
+    }
+
+    const fn data(&self) -> Option<&Data> {
+        match self {
+            Self::Connect { data, .. } | Self::Subscribe { data, .. } | Self::Rpc { data, .. } => data.as_ref(),
+            Self::Publish { data, .. } => Some(data),
+            Self::Refresh { .. } | Self::SubRefresh { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! One question as one POST: its URL and fields, its limits of time and size.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ureq::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use ureq::http::{Method, Request, Uri};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::{Agent, Body};
+
+use super::{HookAnswer, HookFailure, HookRequest, json};
+use crate::gateway::config::{ConfigError, HookConfig};
+
+/// How long a connection that nobody uses is kept. Shorter than the five seconds after which Node.js and PHP-FPM's usual
+/// front ends close it: a question must not be sent into a connection that ends just then.
+const IDLE: Duration = Duration::from_secs(4);
+
+/// Fields that say how a request is framed and where it goes: not an application's to set, nor a client's to send along.
+const RESERVED: [HeaderName; 10] = [
+    header::CONNECTION,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::EXPECT,
+    header::HOST,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+/// The application's URLs, and the connections kept to them.
+pub(super) struct Backend {
+    agent: Agent,
+    urls: BTreeMap<&'static str, Uri>,
+    /// Sent with each request.
+    fields: HeaderMap,
+    max_answer: usize,
+}
+
+impl Backend {
+    pub(super) fn new(config: &HookConfig) -> Result<Self, ConfigError> {
+        let mut urls = BTreeMap::new();
+        for (key, url) in config.urls() {
+            if let Some(url) = url {
+                urls.insert(key, parse_url(key, url)?);
+            }
+        }
+        for name in &config.forward_fields {
+            field_name("hooks.forward_fields", name)?;
+        }
+        let agent = agent(config, urls.values().any(|url| url.scheme_str() == Some("https")))?;
+        Ok(Self { agent, urls, fields: given_fields(&config.fields)?, max_answer: config.max_answer })
+    }
+
+    /// Whether there is a URL for such a question.
+    pub(super) fn answers(&self, request: &HookRequest) -> bool {
+        self.urls.contains_key(request.kind())
+    }
+
+    /// Asks, and reads the answer, all of it within `left`.
+    pub(super) fn ask(&self, request: &HookRequest, left: Duration) -> Result<HookAnswer, HookFailure> {
+        let unavailable = |why: String| HookFailure::Unavailable(format!("hooks.{}: {why}", request.kind()));
+        let body = self.post(request, left).map_err(unavailable)?;
+        json::answer(request, &body).map_err(|refusal| match refusal {
+            json::Refusal::Says(failure) => failure,
+            json::Refusal::Unintelligible(why) => unavailable(why),
+        })
+    }
+
+    fn post(&self, request: &HookRequest, left: Duration) -> Result<Vec<u8>, String> {
+        let url = self.urls.get(request.kind()).ok_or("is not set")?;
+        let mut post = Request::new(json::question(request)?);
+        *post.method_mut() = Method::POST;
+        *post.uri_mut() = url.clone();
+        *post.headers_mut() = self.fields_for(request)?;
+        let post = self.agent.configure_request(post).timeout_global(Some(left)).build();
+        let (head, mut body) = self.agent.run(post).map_err(|error| error.to_string())?.into_parts();
+        if head.status.as_u16() != 200 {
+            return Err(format!("the backend answered {}, not 200", head.status));
+        }
+        read(&mut body, self.max_answer)
+    }
+
+    /// The fields of a request: the client's, but nothing in place of or beside the application's own.
+    fn fields_for(&self, request: &HookRequest) -> Result<HeaderMap, String> {
+        let mut fields = self.fields.clone();
+        for (name, value) in &request.client().fields {
+            let field =
+                HeaderName::from_bytes(name.as_bytes()).ok().zip(HeaderValue::from_bytes(value.as_bytes()).ok());
+            let Some((name, value)) = field else {
+                return Err(format!("the client's {} cannot be sent along", name.escape_debug()));
+            };
+            if !self.fields.contains_key(&name) && !RESERVED.contains(&name) {
+                fields.append(name, value);
+            }
+        }
+        fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        Ok(fields)
+    }
+}
+
+fn read(body: &mut Body, max: usize) -> Result<Vec<u8>, String> {
+    let too_long = || format!("the answer is longer than {max} bytes");
+    // A limit of ureq's is one that must not be reached.
+    match body.with_config().limit((max as u64).saturating_add(1)).read_to_vec() {
+        Ok(body) if body.len() <= max => Ok(body),
+        Ok(_) | Err(ureq::Error::BodyExceedsLimit(_)) => Err(too_long()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn agent(config: &HookConfig, tls: bool) -> Result<Agent, ConfigError> {
+    let mut builder = Agent::config_builder()
+        // An application is beside this server: the environment's proxy is for the way out.
+        .proxy(None)
+        .max_redirects(0)
+        .http_status_as_error(false)
+        .max_idle_age(IDLE)
+        .max_idle_connections(config.concurrency)
+        .max_idle_connections_per_host(config.concurrency)
+        .max_response_header_size(16 << 10)
+        .user_agent(concat!("loopwire/", env!("CARGO_PKG_VERSION")));
+    if tls {
+        builder = builder.tls_config(TlsConfig::builder().root_certs(platform_roots()?).build());
+    }
+    Ok(builder.build().new_agent())
+}
+
+/// What the platform trusts, as for connections that this crate dials.
+fn platform_roots() -> Result<RootCerts, ConfigError> {
+    let found = rustls_native_certs::load_native_certs();
+    if found.certs.is_empty() {
+        let what =
+            "an https URL needs root certificates, and the platform has none; SSL_CERT_FILE can name a file of them";
+        return Err(ConfigError { key: "hooks".to_owned(), what: what.to_owned() });
+    }
+    let roots: Vec<_> = found.certs.iter().map(|root| Certificate::from_der(root).to_owned()).collect();
+    Ok(RootCerts::new_with_certs(&roots))
+}
+
+fn parse_url(key: &str, text: &str) -> Result<Uri, ConfigError> {
+    let wrong = |what: &str| ConfigError { key: format!("hooks.{key}"), what: format!("`{text}` {what}") };
+    let url: Uri = text.parse().map_err(|_| wrong("is no URL"))?;
+    if !matches!(url.scheme_str(), Some("http" | "https")) {
+        return Err(wrong("has to begin with http:// or https://"));
+    }
+    match url.authority() {
+        Some(authority) if authority.as_str().contains('@') => {
+            Err(wrong("has a user in it: put an Authorization field into hooks.fields instead"))
+        }
+        Some(authority) if !authority.host().is_empty() => Ok(url),
+        _ => Err(wrong("names no host")),
+    }
+}
+
+fn given_fields(given: &BTreeMap<String, String>) -> Result<HeaderMap, ConfigError> {
+    let mut fields = HeaderMap::new();
+    for (name, value) in given {
+        let key = format!("hooks.fields.{}", name.escape_debug());
+        let name = field_name(&key, name)?;
+        let value = HeaderValue::from_bytes(value.as_bytes())
+            .map_err(|_| ConfigError { key: key.clone(), what: "has a control character in it".to_owned() })?;
+        if fields.insert(name, value).is_some() {
+            return Err(ConfigError { key, what: "is there twice, in upper and lower case".to_owned() });
+        }
+    }
+    Ok(fields)
+}
+
+fn field_name(key: &str, name: &str) -> Result<HeaderName, ConfigError> {
+    let wrong = |what| ConfigError { key: key.to_owned(), what: format!("`{}` {what}", name.escape_debug()) };
+    let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong("is no field's name"))?;
+    if RESERVED.contains(&name) {
+        return Err(wrong("belongs to the request itself"));
+    }
+    Ok(name)
+}
