@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::handshake::OriginPolicy;
+use crate::protocol::Config;
 use crate::push::HubConfig;
 
 /// The configuration of a [`Gateway`](super::Gateway).
@@ -22,11 +23,13 @@ pub struct GatewayConfig {
     pub api_key: Option<String>,
     /// The API needs no key: for development on loopback.
     pub api_insecure: bool,
-    /// From which pages browsers may connect.
+    /// From which pages browsers may connect. A client that names no origin is no browser, and may.
     pub origins: OriginPolicy,
-    /// Pings of the client protocol: how often, and how soon they have to be answered.
+    /// Limits and times of connections as WebSockets; `max_message` and the pings are each protocol's own.
+    pub websocket: Config,
+    /// How often clients of the client protocol are pinged; zero: never. 25 s.
     pub ping_interval: Duration,
-    /// See `ping_interval`.
+    /// How soon they have to answer. 8 s.
     pub pong_timeout: Duration,
     /// How long a client may take to connect after the handshake. 10 s.
     pub connect_timeout: Duration,
@@ -46,7 +49,7 @@ pub struct GatewayConfig {
     pub raw: RawConfig,
     /// Backends, by what they are asked.
     pub hooks: HookConfig,
-    /// Methods of the client protocol's `rpc` that need no backend: none are built in.
+    /// How this server names itself to the API.
     pub node_name: String,
 }
 
@@ -79,7 +82,7 @@ impl fmt::Debug for TokenConfig {
 }
 
 /// The raw protocol: plain WebSocket clients, a channel each.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawConfig {
     /// Whether it is spoken.
     pub enabled: bool,
@@ -88,7 +91,7 @@ pub struct RawConfig {
 }
 
 /// Backends that decide: an application's URLs, asked by POST.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HookConfig {
     /// Who may connect, and who it is.
     pub connect: Option<String>,
@@ -126,6 +129,7 @@ impl Default for GatewayConfig {
             api_key: None,
             api_insecure: false,
             origins: OriginPolicy::SameHost,
+            websocket: Config::default(),
             ping_interval: Duration::from_secs(25),
             pong_timeout: Duration::from_secs(8),
             connect_timeout: Duration::from_secs(10),

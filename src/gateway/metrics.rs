@@ -1,5 +1,5 @@
 //! What is counted, and how `/metrics` tells it (OpenMetrics).
 
 /// The counters.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Metrics {}

@@ -8,16 +8,21 @@
 //!                                     store, hooks: threads of their own
 //! ```
 
+mod agenda;
 mod api;
 mod centrifugo;
+mod clock;
 mod config;
 mod core;
 mod data;
+mod grants;
+mod handle;
 mod hooks;
 mod metrics;
 mod raw;
 mod server;
 mod token;
+mod transport;
 
 pub use config::{ConfigError, GatewayConfig, HookConfig, RawConfig, TokenConfig};
 pub use server::Gateway;

@@ -1,0 +1,188 @@
+//! What is known of a client besides what the hub knows.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::messages::{Command, Connect, Format, Method, Subscribe};
+use crate::gateway::config::HookConfig;
+use crate::handshake::Fields;
+use crate::push::{ClientId, Data, Time};
+
+/// Fields of an opening handshake that backends get to see.
+pub(super) type Forwarded = Option<Arc<[(String, String)]>>;
+
+/// What the opening handshake has told, on its way to the session.
+#[derive(Debug)]
+pub(in crate::gateway) struct Opening {
+    pub(super) format: Format,
+    pub(super) websocket_pings: bool,
+    pub(super) forwarded: Forwarded,
+}
+
+/// The state of a client of this protocol. Small: there is one for each connection.
+#[derive(Debug)]
+pub(in crate::gateway) struct Session {
+    pub(super) format: Format,
+    /// WebSocket pings are sent instead of the protocol's own.
+    pub(super) websocket_pings: bool,
+    /// A backend is asked when the connection's time is over, not the client.
+    pub(super) refreshed_by_backend: bool,
+    pub(super) state: State,
+    /// Its name to others, once it is connected.
+    pub(super) client: ClientId,
+    /// When it has to have connected, is pinged next, or has to have answered a ping.
+    pub(super) deadline: Option<Time>,
+    /// When the ping was sent that is not answered yet.
+    pub(super) pinged: Option<Time>,
+    /// Up to when its commands have used up its allowance, in microseconds: see [`Turn::charge`](super::turn::Turn).
+    pub(super) spent_until: u64,
+    pub(super) forwarded: Forwarded,
+    /// What waits for backends; most clients never have any.
+    pub(super) waiting: Option<Box<Waiting>>,
+}
+
+/// How far a client has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// It has not said who it is.
+    Opened,
+    /// A backend is asked about it; its commands wait.
+    Asking,
+    /// It has a session in the hub.
+    Connected,
+    /// It was refused, and can only go.
+    Refused,
+}
+
+/// What waits for backends.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    /// Commands behind a `connect`, in order.
+    pub(super) commands: Line,
+    /// Commands behind a question of their kind.
+    pub(super) subscribes: Line,
+    pub(super) publishes: Line,
+    pub(super) rpcs: Line,
+    /// Subscriptions that a backend is asked about when their time is over, not the client.
+    pub(super) refreshes: Vec<(Time, Arc<str>)>,
+    /// The connection, or the first of those subscriptions, is being asked about.
+    pub(super) refreshing_connection: bool,
+    pub(super) refreshing_subscription: bool,
+}
+
+/// A line of commands behind one that a backend is asked about.
+#[derive(Debug, Default)]
+pub(super) struct Line {
+    /// Whether a question is under way.
+    pub(super) is_busy: bool,
+    commands: VecDeque<Command>,
+    bytes: usize,
+}
+
+/// What a backend is asked about.
+#[derive(Debug)]
+pub(in crate::gateway) struct Asked(pub(super) Subject);
+
+/// A command that a backend is asked about, with what is needed to go on.
+#[derive(Debug)]
+pub(super) enum Subject {
+    Connect { command: u32, request: Box<Connect> },
+    Refresh,
+    Subscribe { command: u32, request: Box<Subscribe> },
+    Publish { command: u32, channel: String, data: Data },
+    Rpc { command: u32 },
+    SubRefresh { channel: Arc<str> },
+}
+
+impl Session {
+    pub(super) fn new(opening: &mut Opening, deadline: Time) -> Self {
+        Self {
+            format: opening.format,
+            websocket_pings: opening.websocket_pings,
+            refreshed_by_backend: false,
+            state: State::Opened,
+            client: ClientId(0),
+            deadline: Some(deadline),
+            pinged: None,
+            spent_until: 0,
+            forwarded: opening.forwarded.take(),
+            waiting: None,
+        }
+    }
+
+    pub(super) fn waiting(&mut self) -> &mut Waiting {
+        self.waiting.get_or_insert_default()
+    }
+
+    /// When something is due for it, if its connection expires at `expire_at` and lives on for `close_delay` milliseconds.
+    pub(in crate::gateway) fn next_due(&self, expire_at: Option<Time>, close_delay: u64) -> Option<Time> {
+        let waiting = self.waiting.as_deref();
+        let expiry = match expire_at {
+            Some(_) if waiting.is_some_and(|waiting| waiting.refreshing_connection) => None,
+            Some(at) if self.refreshed_by_backend => Some(at),
+            expire_at => expire_at.map(|at| at.plus(close_delay)),
+        };
+        let refresh = waiting.filter(|waiting| !waiting.refreshing_subscription);
+        let refresh = refresh.and_then(|waiting| waiting.refreshes.iter().map(|(at, _)| *at).min());
+        [self.deadline, expiry, refresh].into_iter().flatten().min()
+    }
+
+    /// A subscription is over, or has another end.
+    pub(super) fn forget_refreshes_of(&mut self, channel: &str) {
+        if let Some(waiting) = &mut self.waiting {
+            waiting.refreshes.retain(|(_, other)| &**other != channel);
+        }
+    }
+}
+
+impl Line {
+    /// Lets a command wait, unless it would be more than so many, or than so many bytes.
+    pub(super) fn push(&mut self, command: Command, max_commands: usize, max_bytes: usize) -> Result<(), Command> {
+        let size = command.size();
+        if self.commands.len() >= max_commands || self.bytes + size > max_bytes {
+            return Err(command);
+        }
+        self.bytes += size;
+        self.commands.push_back(command);
+        Ok(())
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Command> {
+        let command = self.commands.pop_front()?;
+        self.bytes -= command.size();
+        Some(command)
+    }
+}
+
+impl Command {
+    /// About how many bytes it takes while it waits.
+    fn size(&self) -> usize {
+        let texts = match &self.method {
+            Method::Connect(connect) => connect.token.len() + connect.data.len(),
+            Method::Subscribe(subscribe) => subscribe.channel.len() + subscribe.token.len() + subscribe.data.len(),
+            Method::Publish { channel, data } => channel.len() + data.len(),
+            Method::Rpc { method, data } => method.len() + data.len(),
+            Method::SubRefresh { channel, token } => channel.len() + token.len(),
+            Method::Refresh { token } => token.len(),
+            Method::Unsubscribe { channel } | Method::Presence { channel } | Method::PresenceStats { channel } => {
+                channel.len()
+            }
+            Method::History(history) => history.channel.len(),
+            Method::Send { data } => data.len(),
+            Method::Ping | Method::Pong | Method::Unknown => 0,
+        };
+        size_of::<Self>() + texts
+    }
+}
+
+/// The fields of a handshake that are to be sent along with questions, if any are ever asked.
+pub(super) fn forwarded(hooks: &HookConfig, fields: &Fields) -> Forwarded {
+    let asks = [&hooks.connect, &hooks.refresh, &hooks.subscribe, &hooks.publish, &hooks.rpc, &hooks.sub_refresh];
+    if asks.iter().all(|url| url.is_none()) {
+        return None;
+    }
+    let wanted = |name: &str| hooks.forward_fields.iter().any(|wanted| wanted.eq_ignore_ascii_case(name));
+    let all = fields.iter().filter(|(name, _)| wanted(name));
+    let found: Vec<_> = all.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    (!found.is_empty()).then(|| found.into())
+}
