@@ -7,8 +7,8 @@ use std::fmt;
 use super::config::{ConfigError, GatewayConfig};
 use super::core::{ClientKind, Core, TIMER, key_of};
 use super::transport::judge_origin;
-use super::{centrifugo, raw};
-use crate::endpoint::{Connections, Handler, ServerHandle, Upgrade, WebSocket};
+use super::{api, centrifugo, raw};
+use crate::endpoint::{Connections, Handler, HttpAnswer, HttpExchange, ServerHandle, Upgrade, WebSocket};
 use crate::handshake::{Request, Response, UpgradeRequest};
 use crate::net::PeerAddr;
 use crate::protocol::Closed;
@@ -86,15 +86,22 @@ impl Handler for Gateway {
         }
     }
 
-    fn on_http(&mut self, request: &Request, _: &PeerAddr) -> Option<Response> {
+    fn body_limit(&mut self, request: &Request, _: &PeerAddr) -> usize {
+        api::body_limit(&self.core, request)
+    }
+
+    fn on_http(&mut self, connections: &mut Connections<'_>, exchange: HttpExchange<'_>) -> HttpAnswer {
+        let request = exchange.request;
         if let ("GET" | "HEAD", Some(page)) = (request.method(), self.pages.get(request.path())) {
-            return Some(page.clone());
+            return page.clone().into();
         }
-        let is_socket = request.path() == centrifugo::PATH || request.path().starts_with(raw::PATH);
-        is_socket.then(|| {
+        if request.path() == centrifugo::PATH || request.path().starts_with(raw::PATH) {
             let response = Response::text(426, "This is a WebSocket.\n");
-            response.clone().with_field("Upgrade", "websocket").unwrap_or(response)
-        })
+            return response.clone().with_field("Upgrade", "websocket").unwrap_or(response).into();
+        }
+        let answer = api::on_http(&mut self.core, connections, exchange);
+        self.core.settle(connections);
+        answer
     }
 
     fn on_open(&mut self, ws: &mut WebSocket<'_>) {
