@@ -3,6 +3,8 @@
 //! JSON that enters here is one value on one line, not nested beyond [`MAX_DEPTH`]: what one client publishes is within
 //! what the parsers of the others take.
 
+use std::borrow::Cow;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::de::IgnoredAny;
@@ -15,14 +17,19 @@ pub(super) const MAX_DEPTH: usize = 128;
 /// JSON text as data: verbatim, but on one line. `None` if it is no JSON value, or nested too deeply.
 pub(super) fn of_json(text: &[u8]) -> Option<Data> {
     let text = text.trim_ascii();
-    let breaks = scan(text)?;
+    let line = on_one_line(text)?;
     check(text)?;
-    if !breaks {
-        return Some(Data::new(Kind::Json, text));
-    }
-    // Within strings a line break is not allowed, so each one here is blank space.
-    let line: Vec<u8> = text.iter().map(|&byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }).collect();
     Some(Data::new(Kind::Json, &line))
+}
+
+/// A JSON value that has been checked, on one line. `None` if it is nested too deeply.
+pub(super) fn on_one_line(json: &[u8]) -> Option<Cow<'_, [u8]>> {
+    if !scan(json)? {
+        return Some(Cow::Borrowed(json));
+    }
+    // Strings have none in JSON, so each line break is blank space.
+    let line = json.iter().map(|&byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte });
+    Some(Cow::Owned(line.collect()))
 }
 
 /// Bytes of a publisher that does not say what they are: JSON if they are it, otherwise text if they are UTF-8.
@@ -87,4 +94,65 @@ fn scan(text: &[u8]) -> Option<bool> {
         }
     }
     Some(breaks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_taken_whole_and_on_one_line() {
+        let rows = [
+            ("{\"a\":1}", Some("{\"a\":1}")),
+            ("\n\t {\r\n \"a\": \"\\n\" }\n", Some("{   \"a\": \"\\n\" }")),
+            ("0", Some("0")),
+            ("\"\"", Some("\"\"")),
+            ("", None),
+            ("  ", None),
+            ("{} {}", None),
+            ("{\"a\":1,}", None),
+            ("\"a\nb\"", None),
+            ("'a'", None),
+            ("NaN", None),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(of_json(text.as_bytes()), expected.map(Data::json), "{text:?}");
+        }
+        assert_eq!(of_json(b"\"\xff\""), None, "no UTF-8");
+    }
+
+    #[test]
+    fn text_that_arrives_byte_for_byte_is_json_only_as_a_document_on_one_line() {
+        let rows = [
+            ("{\"a\": [1]}", Kind::Json),
+            ("[]", Kind::Json),
+            ("1", Kind::Text),
+            ("\"x\"", Kind::Text),
+            (" {}", Kind::Text),
+            ("{}\n", Kind::Text),
+            ("{\n}", Kind::Text),
+            ("{\"a\"}", Kind::Text),
+            ("[}", Kind::Text),
+            ("", Kind::Text),
+            ("hello", Kind::Text),
+        ];
+        for (text, kind) in rows {
+            assert_eq!(of_text(text), Data::new(kind, text.as_bytes()), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn each_kind_is_a_json_value() {
+        let rows = [
+            (Data::json("{\"a\":1}"), "{\"a\":1}"),
+            (Data::new(Kind::Text, "a\n\"é\"".as_bytes()), "\"a\\n\\\"é\\\"\""),
+            (Data::new(Kind::Binary, b"\x00\xff\xfe"), "\"AP/+\""),
+            (Data::new(Kind::Binary, b""), "\"\""),
+        ];
+        for (data, expected) in rows {
+            let mut out = Vec::new();
+            write_json(&data, &mut out);
+            assert_eq!(String::from_utf8(out).as_deref(), Ok(expected));
+        }
+    }
 }

@@ -293,3 +293,11 @@ pub(super) fn encode_ping(format: Format) -> Encoded {
         Format::Protobuf => Encoded::Protobuf(vec![0]),
     }
 }
+
+/// A time to live as clients are told it: whole seconds, a begun one counted, and never 0, which would be none.
+pub(super) fn seconds(milliseconds: u64) -> u32 {
+    u32::try_from(milliseconds.div_ceil(1000).max(1)).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,7 @@ mod connect;
 mod json;
 mod messages;
 mod protobuf;
+mod requests;
 mod session;
 mod subscribe;
 mod turn;
