@@ -26,4 +26,4 @@ mod transport;
 
 pub use config::{ConfigError, GatewayConfig, HookConfig, RawConfig, TokenConfig};
 pub use server::Gateway;
-pub use token::{Claims, Issuer, TokenError, Verifier};
+pub use token::{Claims, Issuer, Override, Overrides, SubscriptionClaims, TokenError, Verifier};
