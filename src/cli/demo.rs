@@ -10,7 +10,7 @@ use loopwire::protocol::Closed;
 use loopwire::{Connections, Handler, HttpAnswer, HttpExchange, Message, PreparedMessage, WebSocket};
 
 use super::chat::{Chat, Said};
-use super::serve::{self, ServeArgs};
+use super::server::{self, ServerArgs};
 use super::terminal::say;
 use super::{Exit, Failure};
 
@@ -25,13 +25,13 @@ const CHAT: &str = "/chat";
 #[derive(Args, Debug)]
 pub(crate) struct DemoArgs {
     #[command(flatten)]
-    serve: ServeArgs,
+    server: ServerArgs,
 }
 
 pub(crate) fn run(args: &DemoArgs) -> Result<Exit, Failure> {
     let room = Arc::new(Mutex::new(Room::default()));
-    serve::run(
-        &args.serve,
+    server::run(
+        &args.server,
         "http",
         |builder| builder.paths([ECHO, CHAT]),
         move || Demo { room: Arc::clone(&room) },

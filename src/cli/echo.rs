@@ -3,7 +3,7 @@
 use clap::Args;
 use loopwire::{Handler, Message, PreparedMessage, ServerBuilder, WebSocket};
 
-use super::serve::{self, ServeArgs};
+use super::server::{self, ServerArgs};
 use super::{Exit, Failure};
 
 #[derive(Args, Debug)]
@@ -13,14 +13,14 @@ pub(crate) struct EchoArgs {
     broadcast: bool,
 
     #[command(flatten)]
-    serve: ServeArgs,
+    server: ServerArgs,
 }
 
 pub(crate) fn run(args: &EchoArgs) -> Result<Exit, Failure> {
     if args.broadcast {
-        serve::run(&args.serve, "ws", ServerBuilder::forget_requests, || Broadcast, |_| {})
+        server::run(&args.server, "ws", ServerBuilder::forget_requests, || Broadcast, |_| {})
     } else {
-        serve::run(&args.serve, "ws", ServerBuilder::forget_requests, || Echo, |_| {})
+        server::run(&args.server, "ws", ServerBuilder::forget_requests, || Echo, |_| {})
     }
 }
 

@@ -20,6 +20,33 @@ pub(crate) struct MessageArgs {
     #[arg(long, value_name = "BYTES", default_value_t = Size(32 << 20))]
     max_message: Size,
 
+    /// How long the peer may be silent before a ping asks for a sign of life
+    #[arg(long, value_name = "TIME", default_value_t = OrOff(Config::default().ping_interval.map(Span)))]
+    ping_interval: OrOff<Span>,
+
+    /// How long after such a ping a sign of life must have come
+    #[arg(long, value_name = "TIME", default_value_t = Span(Config::default().pong_timeout))]
+    pong_timeout: Span,
+
+    #[command(flatten)]
+    frames: FrameArgs,
+}
+
+impl MessageArgs {
+    /// The protocol's configuration.
+    pub(crate) fn config(&self, deflate: &DeflateArgs) -> Config {
+        let mut config = self.frames.config(deflate);
+        config.max_message = self.max_message.0;
+        config.ping_interval = self.ping_interval.0.map(|span| span.0);
+        config.pong_timeout = self.pong_timeout.0;
+        config
+    }
+}
+
+/// What every protocol over WebSocket needs, whatever its messages and its signs of life are.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Messages")]
+pub(crate) struct FrameArgs {
     /// Frames in one message at most, empty ones included; more fail the connection with 1008
     #[arg(long, value_name = "N", value_parser = count::<u32>, default_value_t = Config::default().max_fragments)]
     max_fragments: u32,
@@ -36,30 +63,19 @@ pub(crate) struct MessageArgs {
     #[arg(long, value_name = "TIME", default_value_t = Span(Config::default().message_timeout))]
     message_timeout: Span,
 
-    /// How long the peer may be silent before a ping asks for a sign of life
-    #[arg(long, value_name = "TIME", default_value_t = OrOff(Config::default().ping_interval.map(Span)))]
-    ping_interval: OrOff<Span>,
-
-    /// How long after such a ping a sign of life must have come
-    #[arg(long, value_name = "TIME", default_value_t = Span(Config::default().pong_timeout))]
-    pong_timeout: Span,
-
     /// How long the peer has to answer a Close, and then again to let go of the connection
     #[arg(long, value_name = "TIME", default_value_t = Span(Config::default().close_timeout))]
     close_timeout: Span,
 }
 
-impl MessageArgs {
-    /// The protocol's configuration.
+impl FrameArgs {
+    /// The protocol's configuration, as far as these tell.
     pub(crate) fn config(&self, deflate: &DeflateArgs) -> Config {
         let mut config = Config::default();
-        config.max_message = self.max_message.0;
         config.max_fragments = self.max_fragments;
         config.max_control_rate = self.max_control_rate;
         config.fragment_size = self.fragment_size.0.map(|size| size.0);
         config.message_timeout = self.message_timeout.0;
-        config.ping_interval = self.ping_interval.0.map(|span| span.0);
-        config.pong_timeout = self.pong_timeout.0;
         config.close_timeout = self.close_timeout.0;
         config.deflate = deflate.config();
         config
@@ -151,10 +167,6 @@ fn history(text: &str) -> Result<Size, String> {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Limits")]
 pub(crate) struct LimitArgs {
-    /// Event loops, each on its own thread with its own listener (SO_REUSEPORT)
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..), default_value_t = 1)]
-    pub(crate) loops: u8,
-
     /// Connections at most, per loop; one more is answered 503
     #[arg(long, value_name = "N", value_parser = count::<usize>, default_value_t = NetConfig::default().max_connections)]
     max_connections: usize,
@@ -207,14 +219,6 @@ pub(crate) struct LimitArgs {
     #[arg(long, value_name = "BYTES", default_value_t = Size(NetConfig::default().high_water_mark))]
     high_water_mark: Size,
 
-    /// Bytes waiting to be sent beyond which --overflow applies
-    #[arg(long, value_name = "BYTES", default_value_t = Size(NetConfig::default().max_buffered))]
-    max_buffered: Size,
-
-    /// What happens to a reader that is too slow: its message is dropped, or its connection closed
-    #[arg(long, value_name = "WHAT", value_enum, default_value_t = NetConfig::default().overflow.into())]
-    overflow: Overflow,
-
     /// Bytes that one connection may have decoded before it is the others' turn
     #[arg(long, value_name = "BYTES", default_value_t = Size(NetConfig::default().turn_bytes))]
     turn_bytes: Size,
@@ -249,12 +253,36 @@ impl LimitArgs {
         config.answer_timeout = self.answer_timeout.0;
         config.tls_timeout = self.tls_timeout.0;
         config.high_water_mark = self.high_water_mark.0;
-        config.max_buffered = self.max_buffered.0;
-        config.overflow = self.overflow.into();
         config.turn_bytes = self.turn_bytes.0;
         config.turn_events = self.turn_events;
         config.linger = self.linger.0;
         config.drain_timeout = self.drain_timeout.0;
+        config
+    }
+}
+
+/// How many loops there are, and what they do about readers that are too slow: for servers that leave the choice.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Limits")]
+pub(crate) struct LoopArgs {
+    /// Event loops, each on its own thread with its own listener (SO_REUSEPORT)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..), default_value_t = 1)]
+    pub(crate) loops: u8,
+
+    /// Bytes waiting to be sent beyond which --overflow applies
+    #[arg(long, value_name = "BYTES", default_value_t = Size(NetConfig::default().max_buffered))]
+    max_buffered: Size,
+
+    /// What happens to a reader that is too slow: its message is dropped, or its connection closed
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = NetConfig::default().overflow.into())]
+    overflow: Overflow,
+}
+
+impl LoopArgs {
+    /// The loop's configuration with these.
+    pub(crate) fn add_to(&self, mut config: NetConfig) -> NetConfig {
+        config.max_buffered = self.max_buffered.0;
+        config.overflow = self.overflow.into();
         config
     }
 }
@@ -329,6 +357,8 @@ mod tests {
         deflate: DeflateArgs,
         #[command(flatten)]
         limits: LimitArgs,
+        #[command(flatten)]
+        loops: LoopArgs,
     }
 
     #[test]
@@ -370,7 +400,7 @@ mod tests {
         ];
         let told = |flags: &[String]| {
             let all = All::parse_from(std::iter::once("loopwire").chain(flags.iter().map(String::as_str)));
-            format!("{:?} {:?}", all.messages.config(&all.deflate), all.limits.config())
+            format!("{:?} {:?}", all.messages.config(&all.deflate), all.loops.add_to(all.limits.config()))
         };
         let defaults = told(&[]);
         for (flag, value, becomes) in rows {

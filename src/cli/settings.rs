@@ -5,13 +5,15 @@
 //! values become clap's defaults, which gives the order: flag, then environment, then file, then default.
 //!
 //! In the file, a key at the top counts for every command that has it; a key in a command's own table (`[echo]`,
-//! `[autobahn.client]`) for that one, and before the top's.
+//! `[autobahn.client]`) for that one, and before the top's. One kind of setting has no flag: tables by name, each with the
+//! same keys ([`Tables`]), such as `[serve.namespaces.chat]`.
 
 use std::any::TypeId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt::{self, Write as _};
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::{env, fs};
 
 use clap::error::ErrorKind;
@@ -25,13 +27,36 @@ const PREFIX: &str = "LOOPWIRE_";
 /// Flags that say something about one invocation and are no settings.
 const NO_SETTING: [&str; 4] = ["config", "help", "print-config", "version"];
 
+/// Settings that are not shown.
+const SECRETS: [&str; 3] = ["api-key", "hook-header", "token-hmac-secret"];
+
 /// What was asked for, whichever way.
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) matches: ArgMatches,
     /// The command with everything that was set outside the flags as its defaults.
     command: Command,
-    from_file: Vec<String>,
+    file: Option<Values>,
+    tables: Tables,
+}
+
+/// Tables of a command that the file names as it likes, each with the same keys: `[COMMAND.KEY.NAME]`, or `[KEY.NAME]` for
+/// every command.
+#[derive(Clone, Debug)]
+pub(crate) struct Tables {
+    pub(crate) command: &'static str,
+    pub(crate) key: &'static str,
+    /// The keys, as flags.
+    pub(crate) keys: Command,
+    /// Why a table cannot be called that.
+    pub(crate) judge_name: fn(&str) -> Result<(), String>,
+}
+
+/// What a file sets for one command, by argument id; and the same for each of its tables, by name.
+#[derive(Debug, Default)]
+struct Values {
+    settings: BTreeMap<String, Vec<String>>,
+    tables: BTreeMap<String, BTreeMap<String, Vec<String>>>,
 }
 
 /// Why nothing was started.
@@ -45,12 +70,17 @@ pub(crate) enum SettingsError {
 
 impl Settings {
     /// Reads the command line, the environment and the file that they name. Without a subcommand, `default` is run.
-    pub(crate) fn read(root: Command, arguments: Vec<OsString>, default: &str) -> Result<Self, SettingsError> {
+    pub(crate) fn read(
+        root: Command,
+        arguments: Vec<OsString>,
+        default: &str,
+        tables: Tables,
+    ) -> Result<Self, SettingsError> {
+        let tables = Tables { keys: each_setting(tables.keys, &as_switch), ..tables };
         let plain = each_setting(root, &as_switch);
         let with_environment = each_setting(plain.clone(), &|arg: Arg| match environment_name(&arg) {
-            // clap keeps names for as long as the program runs, and there is one of each.
             // Their values may be secrets, which a help text is not to repeat.
-            Some(name) => arg.env(&*name.leak()).hide_env_values(true),
+            Some(name) => arg.env(kept(&name)).hide_env_values(true),
             None => arg,
         });
         let mut arguments = arguments;
@@ -68,15 +98,39 @@ impl Settings {
         let matches = with_environment.clone().try_get_matches_from(&arguments)?;
         let path = command_path(&matches);
         let Some(file) = matches.get_one::<PathBuf>("config") else {
-            return Ok(Self { matches, command: with_environment, from_file: Vec::new() });
+            return Ok(Self { matches, command: with_environment, file: None, tables });
         };
-        let values = File::read(file.clone())?.values_for(&plain, &path)?;
-        let command = each_setting(with_environment, &|arg: Arg| match values.get(arg.get_id().as_str()) {
-            Some(texts) => arg.default_values(texts.iter().map(|text| &*text.clone().leak()).collect::<Vec<_>>()),
-            None => arg,
-        });
+        let values = File::read(file.clone())?.values_for(&plain, &path, &tables)?;
+        let command = with_defaults(with_environment, &values.settings);
         let matches = command.clone().try_get_matches_from(&arguments)?;
-        Ok(Self { matches, command, from_file: values.into_keys().collect() })
+        Ok(Self { matches, command, file: Some(values), tables })
+    }
+
+    /// Whether a file is read.
+    pub(crate) fn has_file(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// Whether the setting with this argument id has been set, by whichever way.
+    pub(crate) fn is_set(&self, id: &str) -> bool {
+        let mut matches = &self.matches;
+        loop {
+            if matches.try_contains_id(id).is_ok() && self.source(id, matches) != "default" {
+                return true;
+            }
+            let Some((_, inner)) = matches.subcommand() else { return false };
+            matches = inner;
+        }
+    }
+
+    /// The tables that the file has, by their names.
+    pub(crate) fn tables(&self) -> Result<BTreeMap<String, ArgMatches>, SettingsError> {
+        let tables = self.file.iter().flat_map(|file| &file.tables);
+        let read = |(name, values)| {
+            let command = with_defaults(self.tables.keys.clone(), values).no_binary_name(true);
+            Ok((String::clone(name), command.try_get_matches_from::<_, &str>([])?))
+        };
+        tables.map(read).collect()
     }
 
     /// The settings in force as a configuration file, each with where it comes from.
@@ -91,7 +145,16 @@ impl Settings {
             let Some(subcommand) = command.find_subcommand(name) else { break };
             (command, matches) = (subcommand, inner);
         }
-        lines.into_values().collect()
+        let mut text: String = lines.into_values().collect();
+        for (name, values) in self.file.iter().flat_map(|file| &file.tables) {
+            let _ = write!(text, "\n[{}.{}]\n", self.tables.key, quoted(name));
+            for arg in self.tables.keys.get_arguments().filter(|arg| is_setting(arg)) {
+                if let (Some(key), Some(texts)) = (arg.get_long(), values.get(arg.get_id().as_str())) {
+                    text += &assignment(arg, key, texts.iter().map(String::as_str), "file");
+                }
+            }
+        }
+        text
     }
 
     /// Variables that look like settings and are none. They are no errors, unlike keys in the file: a cluster's scheduler
@@ -105,24 +168,67 @@ impl Settings {
         let key = arg.get_long().unwrap_or_default();
         let id = arg.get_id().as_str();
         let Some(raw) = matches.get_raw(id) else { return format!("# {key} is not set\n") };
-        let texts: Vec<String> = match Kind::of(arg) {
+        let source = self.source(id, matches);
+        if SECRETS.contains(&key) {
+            return format!("# {key} is set, and not shown # {source}\n");
+        }
+        if Kind::of(arg) == Kind::Switch {
             // The environment may say `yes`.
-            Kind::Switch => vec![matches.get_flag(id).to_string()],
-            Kind::Number => raw.map(|text| text.to_string_lossy().into_owned()).collect(),
-            Kind::Measure | Kind::Text => raw.map(|text| Value::from(&*text.to_string_lossy()).to_string()).collect(),
-        };
-        let source = match matches.value_source(id) {
+            return assignment(arg, key, [&*matches.get_flag(id).to_string()], source);
+        }
+        let texts: Vec<_> = raw.map(|text| text.to_string_lossy()).collect();
+        assignment(arg, key, texts.iter().map(|text| &**text), source)
+    }
+
+    fn source(&self, id: &str, matches: &ArgMatches) -> &'static str {
+        match matches.value_source(id) {
             Some(ValueSource::CommandLine) => "flag",
             Some(ValueSource::EnvVariable) => "environment",
-            _ if self.from_file.iter().any(|name| name == id) => "file",
+            _ if self.file.as_ref().is_some_and(|file| file.settings.contains_key(id)) => "file",
             _ => "default",
-        };
-        if takes_many(arg) {
-            format!("{key} = [{}] # {source}\n", texts.join(", "))
-        } else {
-            format!("{key} = {} # {source}\n", texts.concat())
         }
     }
+}
+
+/// A line of a configuration file.
+fn assignment<'t>(arg: &Arg, key: &str, texts: impl IntoIterator<Item = &'t str>, source: &str) -> String {
+    let texts = texts.into_iter().map(|text| match Kind::of(arg) {
+        Kind::Switch | Kind::Number => text.to_owned(),
+        Kind::Measure | Kind::Text => Value::from(text).to_string(),
+    });
+    let texts: Vec<String> = texts.collect();
+    if takes_many(arg) {
+        format!("{key} = [{}] # {source}\n", texts.join(", "))
+    } else {
+        format!("{key} = {} # {source}\n", texts.concat())
+    }
+}
+
+/// A key of a TOML table, in quotes if it needs them.
+fn quoted(key: &str) -> String {
+    let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    if !key.is_empty() && key.bytes().all(is_bare) { key.to_owned() } else { Value::from(key).to_string() }
+}
+
+/// The command with these values as its defaults.
+fn with_defaults(command: Command, values: &BTreeMap<String, Vec<String>>) -> Command {
+    each_setting(command, &|arg: Arg| match values.get(arg.get_id().as_str()) {
+        Some(texts) => arg.default_values(texts.iter().map(|text| kept(text)).collect::<Vec<_>>()),
+        None => arg,
+    })
+}
+
+/// `text` for as long as the program runs, which is how clap wants names and defaults. Each text is kept once, however
+/// often a server reads its settings again.
+fn kept(text: &str) -> &'static str {
+    static KEPT: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
+    let mut all = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = all.get(text) {
+        return known;
+    }
+    let new: &'static str = text.to_owned().leak();
+    all.insert(new);
+    new
 }
 
 /// A configuration file, parsed.
@@ -140,10 +246,10 @@ impl File {
         Ok(Self { path, table })
     }
 
-    /// The values for the command at `path`, by argument id. All of the file is checked, whichever command runs.
-    fn values_for(&self, root: &Command, path: &[String]) -> Result<BTreeMap<String, Vec<String>>, SettingsError> {
-        let mut values = BTreeMap::new();
-        self.walk(&self.table, root, "", Some(path), &mut values)?;
+    /// The values for the command at `path`. All of the file is checked, whichever command runs.
+    fn values_for(&self, root: &Command, path: &[String], tables: &Tables) -> Result<Values, SettingsError> {
+        let mut values = Values::default();
+        self.walk(&self.table, root, "", Some(path), tables, &mut values)?;
         Ok(values)
     }
 
@@ -154,32 +260,77 @@ impl File {
         command: &Command,
         prefix: &str,
         path: Option<&[String]>,
-        values: &mut BTreeMap<String, Vec<String>>,
+        tables: &Tables,
+        values: &mut Values,
     ) -> Result<(), SettingsError> {
         for (key, value) in table.iter().filter(|(_, value)| !value.is_table()) {
-            let name = format!("{prefix}{key}");
-            let arguments = settings_named(command, key);
-            if arguments.is_empty() {
-                return Err(self.error(&name, "no such setting; `loopwire COMMAND --help` lists them"));
-            }
-            let mut texts = Vec::new();
-            for arg in &arguments {
-                texts = self.texts(arg, &name, value)?;
-            }
+            let set = self.setting(key, value, command, prefix)?;
             if path.is_some() {
-                values.extend(arguments.into_iter().map(|arg| (arg.get_id().to_string(), texts.clone())));
+                values.settings.extend(set);
             }
         }
         // The commands' own tables come after the keys above them, so that they win.
         for (key, value) in table {
             let Value::Table(inner) = value else { continue };
             let name = format!("{prefix}{key}");
+            let has_tables = command.get_name() == tables.command || command.find_subcommand(tables.command).is_some();
+            if has_tables && key == tables.key {
+                self.named_tables(inner, &format!("{name}."), tables, path.is_some(), values)?;
+                continue;
+            }
             let subcommand =
                 command.find_subcommand(key).ok_or_else(|| self.error(&name, "no such setting or command"))?;
             let below = path.and_then(<[String]>::split_first).filter(|(first, _)| *first == key).map(|(_, rest)| rest);
-            self.walk(inner, subcommand, &format!("{name}."), below, values)?;
+            self.walk(inner, subcommand, &format!("{name}."), below, tables, values)?;
         }
         Ok(())
+    }
+
+    fn named_tables(
+        &self,
+        table: &Table,
+        prefix: &str,
+        tables: &Tables,
+        is_wanted: bool,
+        values: &mut Values,
+    ) -> Result<(), SettingsError> {
+        for (name, value) in table {
+            let path = format!("{prefix}{name}");
+            (tables.judge_name)(name).map_err(|reason| self.error(&path, &reason))?;
+            let Value::Table(inner) = value else {
+                return Err(
+                    self.error(&path, &format!("it is {} and should be a table", with_article(value.type_str())))
+                );
+            };
+            let mut set = BTreeMap::new();
+            for (key, value) in inner {
+                set.extend(self.setting(key, value, &tables.keys, &format!("{path}."))?);
+            }
+            if is_wanted {
+                values.tables.entry(name.clone()).or_default().extend(set);
+            }
+        }
+        Ok(())
+    }
+
+    /// What a key sets: the texts that its flags would take, by their ids.
+    fn setting(
+        &self,
+        key: &str,
+        value: &Value,
+        command: &Command,
+        prefix: &str,
+    ) -> Result<BTreeMap<String, Vec<String>>, SettingsError> {
+        let name = format!("{prefix}{key}");
+        let arguments = settings_named(command, key);
+        if arguments.is_empty() {
+            let dashed = key.replace('_', "-");
+            return Err(match settings_named(command, &dashed).first() {
+                Some(_) => self.error(&name, &format!("no such setting; it is called `{dashed}`")),
+                None => self.error(&name, "no such setting; `loopwire COMMAND --help` lists them"),
+            });
+        }
+        arguments.into_iter().map(|arg| Ok((arg.get_id().to_string(), self.texts(arg, &name, value)?))).collect()
     }
 
     /// The value as texts that the flag would take, judged as the flag judges them.
@@ -284,7 +435,7 @@ fn command_path(matches: &ArgMatches) -> Vec<String> {
 enum Kind {
     Switch,
     Number,
-    /// Sizes and times: a bare number counts bytes or seconds.
+    /// Sizes, times, and numbers that can be off: a bare number counts bytes or seconds.
     Measure,
     Text,
 }
@@ -300,8 +451,8 @@ impl Kind {
             || is(&[TypeId::of::<i32>()])
         {
             Self::Number
-        } else if is(&[TypeId::of::<Size>(), TypeId::of::<Span>(), TypeId::of::<OrOff<Span>>()])
-            || is(&[TypeId::of::<OrOff<Size>>()])
+        } else if is(&[TypeId::of::<Size>(), TypeId::of::<Span>()])
+            || is(&[TypeId::of::<OrOff<Size>>(), TypeId::of::<OrOff<Span>>(), TypeId::of::<OrOff<u32>>()])
         {
             Self::Measure
         } else {

@@ -7,7 +7,7 @@ use clap::Args;
 use loopwire::net::{ListenAddr, TlsAcceptor};
 use loopwire::{Handler, Server, ServerBuilder};
 
-use super::engine::{DeflateArgs, LimitArgs, ListenArgs, MessageArgs};
+use super::engine::{DeflateArgs, LimitArgs, ListenArgs, LoopArgs, MessageArgs};
 use super::{Exit, Failure, print};
 
 /// Where a server listens that nobody told where to.
@@ -21,7 +21,7 @@ const SELF_SIGNED_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
 /// All settings of a server.
 #[derive(Args, Clone, Debug)]
-pub(crate) struct ServeArgs {
+pub(crate) struct ServerArgs {
     #[command(flatten)]
     listen: ListenArgs,
     #[command(flatten)]
@@ -30,16 +30,18 @@ pub(crate) struct ServeArgs {
     deflate: DeflateArgs,
     #[command(flatten)]
     limits: LimitArgs,
+    #[command(flatten)]
+    loops: LoopArgs,
 }
 
-impl ServeArgs {
+impl ListenArgs {
     fn tls(&self) -> Result<Option<TlsAcceptor>, Failure> {
         let wrong = |what: &str| Err(Failure::new(Exit::Usage, what));
-        let acceptor = match (&self.listen.tls_cert, &self.listen.tls_key, self.listen.self_signed) {
+        let acceptor = match (&self.tls_cert, &self.tls_key, self.self_signed) {
             (None, None, false) => return Ok(None),
             (None, None, true) => {
                 let mut names: Vec<String> = SELF_SIGNED_NAMES.map(str::to_owned).to_vec();
-                names.extend(self.listen.listen.iter().map(|address| address.ip().to_string()));
+                names.extend(self.listen.iter().map(|address| address.ip().to_string()));
                 names.sort();
                 names.dedup();
                 TlsAcceptor::self_signed(&names.iter().map(String::as_str).collect::<Vec<_>>())
@@ -54,9 +56,13 @@ impl ServeArgs {
         acceptor.map(Some).map_err(|error| Failure::new(Exit::Usage, error))
     }
 
+    fn has_tls(&self) -> bool {
+        self.self_signed || self.tls_cert.is_some()
+    }
+
     fn addresses(&self) -> Vec<String> {
-        let tcp = self.listen.listen.iter().map(ToString::to_string);
-        let unix = self.listen.unix.iter().map(|path| format!("{UNIX}{}", path.display()));
+        let tcp = self.listen.iter().map(ToString::to_string);
+        let unix = self.unix.iter().map(|path| format!("{UNIX}{}", path.display()));
         let mut addresses: Vec<String> = tcp.chain(unix).collect();
         if addresses.is_empty() {
             addresses.push(DEFAULT_ADDRESS.to_string());
@@ -65,37 +71,25 @@ impl ServeArgs {
     }
 }
 
-/// Listens, says where on standard output (`listening on URL`, a line for each address), and serves until a signal.
+/// Listens, says where, and serves until a signal.
 ///
 /// `scheme` is what the addresses are to be opened with, in the clear, `set_up` what this server has of its own, `make` its handler,
 /// and `hint` is told the first address once all stand.
 pub(crate) fn run<H: Handler + 'static>(
-    args: &ServeArgs,
+    args: &ServerArgs,
     scheme: &str,
     set_up: impl FnOnce(ServerBuilder) -> ServerBuilder,
     make: impl Fn() -> H + Sync,
     hint: impl FnOnce(&str),
 ) -> Result<Exit, Failure> {
-    let tls = args.tls()?;
-    let mut builder = Server::builder()
-        .net(args.limits.config())
+    let builder = Server::builder()
+        .net(args.loops.add_to(args.limits.config()))
         .config(args.messages.config(&args.deflate))
-        .loops(args.limits.loops)
-        .handle_signals();
-    if args.deflate.no_deflate {
-        builder = builder.no_deflate();
-    }
-    for address in args.addresses() {
-        builder = match &tls {
-            // What stays on this machine needs no TLS.
-            Some(tls) if !address.starts_with(UNIX) => builder.listen_tls(address, tls.clone()),
-            _ => builder.listen(address),
-        };
-    }
-    let server = set_up(builder).build().map_err(|error| cannot_listen(&error))?;
-    let urls: Vec<String> = server.local_addrs().iter().map(|address| url(scheme, tls.is_some(), address)).collect();
-    let told: Vec<String> = urls.iter().map(|url| format!("listening on {url}\n")).collect();
-    match print(&told.concat()) {
+        .loops(args.loops.loops);
+    let builder = if args.deflate.no_deflate { builder.no_deflate() } else { builder };
+    let server = listen(set_up(builder), &args.listen)?;
+    let urls = urls(&server, &args.listen, scheme);
+    match announce(&urls) {
         Exit::Done => {}
         exit => return Ok(exit),
     }
@@ -104,6 +98,30 @@ pub(crate) fn run<H: Handler + 'static>(
     }
     server.run_each(|_| make()).map_err(|error| Failure::new(Exit::Failed, error))?;
     Ok(Exit::Done)
+}
+
+/// Binds every address, and takes the process's signals.
+pub(crate) fn listen(mut builder: ServerBuilder, args: &ListenArgs) -> Result<Server, Failure> {
+    let tls = args.tls()?;
+    for address in args.addresses() {
+        builder = match &tls {
+            // What stays on this machine needs no TLS.
+            Some(tls) if !address.starts_with(UNIX) => builder.listen_tls(address, tls.clone()),
+            _ => builder.listen(address),
+        };
+    }
+    builder.handle_signals().build().map_err(|error| cannot_listen(&error))
+}
+
+/// Where a server is to be reached.
+pub(crate) fn urls(server: &Server, args: &ListenArgs, scheme: &str) -> Vec<String> {
+    server.local_addrs().iter().map(|address| url(scheme, args.has_tls(), address)).collect()
+}
+
+/// Says so on standard output: `listening on URL`, a line for each.
+pub(crate) fn announce(urls: &[String]) -> Exit {
+    let lines: Vec<String> = urls.iter().map(|url| format!("listening on {url}\n")).collect();
+    print(&lines.concat())
 }
 
 fn url(scheme: &str, tls: bool, address: &ListenAddr) -> String {
