@@ -41,7 +41,8 @@ fn table(heading: &str) -> Vec<Vec<&'static str>> {
 fn defaults(command: &str) -> BTreeMap<String, String> {
     let printed = loopwire(&format!("{command} --print-config"));
     let settings = printed.lines().filter_map(|line| line.strip_suffix(" # default")?.split_once(" = "));
-    settings.map(|(key, value)| (key.to_owned(), value.trim_matches('"').to_owned())).collect()
+    let plain = |value: &str| value.trim_matches(['[', ']']).replace("\", \"", " ").trim_matches('"').to_owned();
+    settings.map(|(key, value)| (key.to_owned(), plain(value))).collect()
 }
 
 #[test]
@@ -61,7 +62,7 @@ fn every_limit_stands_in_the_table_with_its_default() {
 #[test]
 fn help_tells_every_setting_with_its_variable_and_its_default() {
     let benches = ["bench echo", "bench fanout", "bench idle", "bench connect"];
-    for command in ["demo", "echo", "connect", "autobahn client"].into_iter().chain(benches) {
+    for command in ["demo", "serve", "echo", "connect", "autobahn client"].into_iter().chain(benches) {
         let url = if matches!(command, "connect" | "autobahn client") { " ws://localhost/" } else { "" };
         // What stands before the next flag is about this one; its lines are as wide as the terminal.
         let help = loopwire(&format!("{command} --help"))

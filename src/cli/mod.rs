@@ -17,6 +17,7 @@ mod dial;
 mod echo;
 mod engine;
 mod serve;
+mod server;
 mod settings;
 mod terminal;
 mod values;
@@ -45,7 +46,8 @@ Exit codes:
   4  the connection ended abnormally, or with another close code; a benchmark met wrong answers or lost connections
   5  the address cannot be listened on, such as a port in use
   6  --timeout ran out
-  7  a benchmark's threshold was missed";
+  7  a benchmark's threshold was missed
+  8  the data directory cannot be used: another server has it, or what it keeps is damaged";
 
 /// WebSocket from the bytes up. Without a command: the demo, at http://127.0.0.1:8080
 #[derive(Debug, Parser)]
@@ -79,6 +81,9 @@ enum Command {
     /// Serve a page that shows echo and chat live (what runs without a command)
     #[command(after_help = AFTER_HELP)]
     Demo(demo::DemoArgs),
+    /// The push server: channels, history, presence, permissions, in Centrifugo's protocol and to plain WebSockets
+    #[command(after_help = AFTER_HELP)]
+    Serve(Box<serve::ServeArgs>),
     /// Send every message back to where it came from, on any path
     #[command(after_help = AFTER_HELP)]
     Echo(echo::EchoArgs),
@@ -95,7 +100,7 @@ enum Command {
 
 /// Reads the settings, runs the command, and says what it ended with.
 pub(crate) fn main() -> ExitCode {
-    let settings = match Settings::read(Cli::command(), std::env::args_os().collect(), "demo") {
+    let settings = match Settings::read(Cli::command(), std::env::args_os().collect(), "demo", serve::tables()) {
         Ok(settings) => settings,
         Err(SettingsError::Usage(error)) => {
             // Help and version go to standard output and end with 0, the rest to standard error and with 2.
@@ -114,13 +119,14 @@ pub(crate) fn main() -> ExitCode {
     if cli.global.print_config {
         return print(&settings.to_toml()).into();
     }
-    let is_server = matches!(cli.command, Some(Command::Demo(_) | Command::Echo(_)));
+    let is_server = matches!(cli.command, Some(Command::Demo(_) | Command::Serve(_) | Command::Echo(_)));
     start_log(cli.global.log.as_deref(), if is_server { LevelFilter::Info } else { LevelFilter::Warn });
     for name in settings.unknown_variables() {
         log::warn!("environment variable {name} is no setting of any command");
     }
     let outcome = match cli.command {
         Some(Command::Demo(args)) => demo::run(&args),
+        Some(Command::Serve(args)) => serve::run(&args, &settings),
         Some(Command::Echo(args)) => echo::run(&args),
         Some(Command::Connect(args)) => connect::run(&args),
         Some(Command::Bench(command)) => bench::run(&command),
@@ -147,6 +153,7 @@ pub(crate) enum Exit {
     CannotListen = 5,
     TimedOut = 6,
     Missed = 7,
+    Data = 8,
 }
 
 impl From<Exit> for ExitCode {

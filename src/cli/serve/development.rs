@@ -1,0 +1,100 @@
+//! Development mode: nobody has said who may do what, so everybody on this machine may do everything.
+
+use std::fmt::Write as _;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use loopwire::gateway::{Claims, GatewayConfig, Issuer};
+use loopwire::push::{Audience, ChannelOptions};
+
+use crate::cli::terminal::say;
+use crate::cli::{Exit, Failure};
+
+/// The file of the data directory that keeps the secret of tokens over a restart.
+const SECRET_FILE: &str = "development-secret";
+
+/// Whom the token is for that is printed.
+const USER: &str = "ada";
+
+/// Everything is allowed, and everything is offered.
+pub(super) fn open_to_everybody(config: &mut GatewayConfig, data: Option<&Path>) -> Result<(), Failure> {
+    config.hub.insecure = true;
+    config.api_insecure = true;
+    config.allow_anonymous = true;
+    config.hub.namespaces.plain = ChannelOptions {
+        presence: true,
+        join_leave: true,
+        history_size: 1000,
+        history_ttl: 24 * 3600 * 1000,
+        force_recovery: true,
+        force_positioning: true,
+        subscribe: EVERYBODY,
+        publish: EVERYBODY,
+        history: EVERYBODY,
+        presence_for: EVERYBODY,
+        ..ChannelOptions::default()
+    };
+    config.token.hmac_secret = Some(match data {
+        Some(dir) => secret_in(dir).map_err(|error| {
+            let file = dir.join(SECRET_FILE);
+            Failure::new(Exit::Data, format_args!("cannot keep a secret for tokens in {}: {error}", file.display()))
+        })?,
+        None => new_secret(),
+    });
+    Ok(())
+}
+
+const EVERYBODY: Audience = Audience { client: true, subscriber: true, anonymous: true };
+
+/// The secret that a server in development mode keeps in this directory, if there is one.
+pub(super) fn kept_secret(dir: &Path) -> Option<String> {
+    let secret = fs::read_to_string(dir.join(SECRET_FILE)).ok()?;
+    Some(secret.trim().to_owned()).filter(|secret| !secret.is_empty())
+}
+
+/// The same, made if there is none yet.
+fn secret_in(dir: &Path) -> io::Result<String> {
+    if let Some(secret) = kept_secret(dir) {
+        return Ok(secret);
+    }
+    fs::create_dir_all(dir)?;
+    let secret = new_secret();
+    // Nobody else on this machine is to make tokens.
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(dir.join(SECRET_FILE))?;
+    writeln!(file, "{secret}")?;
+    Ok(secret)
+}
+
+/// 32 random bytes, as hexadecimal digits.
+pub(super) fn new_secret() -> String {
+    let mut bytes = [0; 32];
+    // Without randomness from the system nothing here could be safe.
+    getrandom::fill(&mut bytes).expect("the system has random bytes");
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// What to do next, for who has just started it.
+pub(super) fn hints(url: &str, data: Option<&Path>, secret: &str) {
+    let kept = match data {
+        Some(dir) => format!("Channels' histories are kept in {}.", dir.display()),
+        None => "Channels' histories are kept in memory.".to_owned(),
+    };
+    let insecure = if url.starts_with("https:") { "-k " } else { "" };
+    let claims = Claims { sub: USER.to_owned(), ..Claims::default() };
+    let token = Issuer::new(secret).issue(&claims);
+    say(format_args!(
+        "\n  Development mode: on this machine, everybody may do everything. {kept}\n\n  \
+         Open {url} in a browser. From another terminal, subscribe, and publish:\n    \
+         loopwire subscribe news\n    \
+         curl {insecure}{url}/api/publish -d '{{\"channel\": \"news\", \"data\": {{\"hello\": \"world\"}}}}'\n  \
+         A token of the user {USER}:\n    {token}\n  \
+         To serve others: loopwire genconfig > loopwire.toml && loopwire serve --config loopwire.toml\n  \
+         Ctrl-C ends it. `loopwire --help` lists what else there is.\n"
+    ));
+}

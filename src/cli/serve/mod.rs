@@ -1,0 +1,176 @@
+//! `loopwire serve`: the push server.
+//!
+//! [`policy`] and [`channels`] are its settings, [`development`] is what it does when nobody has made any.
+
+mod channels;
+mod development;
+mod policy;
+
+use std::path::PathBuf;
+
+use clap::{Args, Command};
+use loopwire::gateway::{ConfigError, Gateway, GatewayConfig};
+use loopwire::protocol::Config;
+use loopwire::push::Restored;
+use loopwire::store::Store;
+use loopwire::{NetConfig, OverflowPolicy, Server, ServerHandle};
+
+use super::engine::{DeflateArgs, FrameArgs, LimitArgs, ListenArgs};
+use super::settings::{Settings, SettingsError};
+use super::values::Size;
+use super::{Exit, Failure, server};
+use channels::ChannelArgs;
+use policy::{AccessArgs, ApiArgs, ClientLimitArgs, HookArgs, TokenArgs};
+
+pub(crate) use channels::tables;
+
+#[derive(Args, Debug)]
+pub(crate) struct ServeArgs {
+    /// Development mode, which is what runs without a configuration: on this machine alone, everybody may do everything
+    #[arg(long)]
+    dev: bool,
+
+    #[command(flatten)]
+    listen: ListenArgs,
+    #[command(flatten)]
+    store: StoreArgs,
+    #[command(flatten)]
+    rules: RuleArgs,
+    #[command(flatten)]
+    client_limits: ClientLimitArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
+
+    /// Bytes waiting to be sent to one client beyond which it is too slow, and its connection ends with 3008
+    #[arg(long, value_name = "BYTES", default_value_t = Size(1 << 20), help_heading = "Limits")]
+    max_buffered: Size,
+
+    #[command(flatten)]
+    frames: FrameArgs,
+    #[command(flatten)]
+    deflate: DeflateArgs,
+}
+
+/// Where streams are kept.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Store")]
+pub(crate) struct StoreArgs {
+    /// Keep channels' histories in this directory, where they survive a restart
+    #[arg(long, value_name = "DIR", default_value = "loopwire-data")]
+    data: PathBuf,
+
+    /// Keep them in memory alone
+    #[arg(long)]
+    memory: bool,
+}
+
+/// Who may do what: all that development mode decides by itself.
+#[derive(Args, Clone, Debug)]
+struct RuleArgs {
+    #[command(flatten)]
+    token: TokenArgs,
+    #[command(flatten)]
+    access: AccessArgs,
+    #[command(flatten)]
+    api: ApiArgs,
+    #[command(flatten)]
+    channels: ChannelArgs,
+    #[command(flatten)]
+    hooks: HookArgs,
+}
+
+pub(crate) fn run(args: &ServeArgs, settings: &Settings) -> Result<Exit, Failure> {
+    let is_development = args.is_development(settings)?;
+    let config = args.gateway_config(settings)?;
+    let server = server::listen(args.builder(), &args.listen)?;
+    let secret = config.token.hmac_secret.clone();
+    let gateway = Gateway::new(config, args.open_store(server.handle())?, server.handle()).map_err(wrong)?;
+    let urls = server::urls(&server, &args.listen, "http");
+    match server::announce(&urls) {
+        Exit::Done => {}
+        exit => return Ok(exit),
+    }
+    if let (true, Some(url), Some(secret)) = (is_development, urls.first(), secret) {
+        development::hints(url, args.store.dir(), &secret);
+    }
+    server.run(gateway).map_err(|error| Failure::new(Exit::Failed, error))?;
+    Ok(Exit::Done)
+}
+
+impl ServeArgs {
+    /// Whether everybody may do everything, because nobody has said who may do what; and that nobody else hears of it.
+    fn is_development(&self, settings: &Settings) -> Result<bool, Failure> {
+        let rules = RuleArgs::augment_args(Command::new("rules"));
+        let given = rules.get_arguments().find(|rule| settings.is_set(rule.get_id().as_str()));
+        match given {
+            Some(rule) if self.dev => {
+                let key = rule.get_long().unwrap_or_default();
+                let what = format_args!("--dev lets everybody do everything: leave it or --{key} out");
+                return Err(Failure::new(Exit::Usage, what));
+            }
+            Some(_) => return Ok(false),
+            None if settings.has_file() && !self.dev => return Ok(false),
+            None => {}
+        }
+        match self.listen.listen.iter().find(|address| !address.ip().is_loopback()) {
+            None => Ok(true),
+            Some(address) => {
+                let what = format_args!(
+                    "development mode lets everybody do everything, so it does not listen at {address}, where others are: \
+                     say who may do what (`loopwire genconfig` writes a configuration), or listen on 127.0.0.1"
+                );
+                Err(Failure::new(Exit::Usage, what))
+            }
+        }
+    }
+
+    /// All that the push server is told.
+    fn gateway_config(&self, settings: &Settings) -> Result<GatewayConfig, Failure> {
+        let tables = settings.tables().map_err(|error: SettingsError| Failure::new(Exit::Usage, error))?;
+        let rules = &self.rules;
+        let mut config = GatewayConfig::default();
+        self.client_limits.add_to(&mut config);
+        config.hub.stored = !self.store.memory;
+        if self.is_development(settings)? {
+            development::open_to_everybody(&mut config, self.store.dir())?;
+            return Ok(config);
+        }
+        config.token = rules.token.config().map_err(wrong)?;
+        rules.access.add_to(&mut config).map_err(wrong)?;
+        rules.api.add_to(&mut config);
+        config.hooks = rules.hooks.config();
+        config.hub.namespaces =
+            channels::namespaces(&rules.channels, &tables).map_err(|(key, what)| wrong(ConfigError { key, what }))?;
+        Ok(config)
+    }
+
+    fn builder(&self) -> loopwire::ServerBuilder {
+        let mut net: NetConfig = self.limits.config();
+        net.max_buffered = self.max_buffered.0;
+        net.overflow = OverflowPolicy::Close;
+        let mut config: Config = self.frames.config(&self.deflate);
+        self.client_limits.add_to_connections(&mut config);
+        let builder = Server::builder().net(net).config(config).forget_requests();
+        if self.deflate.no_deflate { builder.no_deflate() } else { builder }
+    }
+
+    fn open_store(&self, handle: ServerHandle) -> Result<Option<(Store, Restored)>, Failure> {
+        let Some(dir) = self.store.dir() else { return Ok(None) };
+        let tell = move |event| {
+            // A server that has stopped has nobody to tell.
+            let _ = handle.post(0, event);
+        };
+        Store::open(dir, tell).map(Some).map_err(|error| Failure::new(Exit::Data, format_args!("{error:?}")))
+    }
+}
+
+impl StoreArgs {
+    /// Where to, unless they are kept in memory.
+    fn dir(&self) -> Option<&std::path::Path> {
+        (!self.memory).then_some(&*self.data)
+    }
+}
+
+fn wrong(error: ConfigError) -> Failure {
+    Failure::new(Exit::Usage, error)
+}
