@@ -29,6 +29,11 @@ pub(super) fn unix_seconds() -> u64 {
     since_epoch().as_secs()
 }
 
+/// Seconds until a moment in Unix seconds; `None`: it is over.
+pub(super) fn seconds_left(unix: u64) -> Option<u64> {
+    unix.checked_sub(unix_seconds()).filter(|left| *left > 0)
+}
+
 /// A duration in whole milliseconds.
 pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)

@@ -15,8 +15,8 @@ use super::{api, centrifugo, raw};
 use crate::endpoint::{Connections, ServerHandle, TimerHandle};
 use crate::net::ConnectionId;
 use crate::push::{
-    Disconnect, Effect, Effects, Hub, HubConfig, Lane, Position, PushError, Receiver, Restored, SessionKey, Ticket,
-    Time, Unsubscribe,
+    ClientId, Disconnect, Effect, Effects, Hub, HubConfig, Lane, Position, PushError, Receiver, Restored, SessionKey,
+    Ticket, Time, Unsubscribe,
 };
 use crate::store::{Store, StoreEvent};
 use crate::wire::{CloseCode, CloseFrame, PreparedMessage};
@@ -377,7 +377,7 @@ impl Core {
         let Some(client) = self.clients.get_mut(&key) else { return };
         let due = match &client.kind {
             ClientKind::Centrifugo(session) => session.next_due(client.expire_at, close_delay),
-            ClientKind::Raw(_) => client.expire_at.map(|at| at.plus(close_delay)),
+            ClientKind::Raw(session) => session.next_due(client.expire_at),
         };
         self.agenda.plan(key, std::mem::replace(&mut client.due, due), due);
     }
@@ -394,7 +394,7 @@ impl Core {
             client.due = None;
             match client.kind {
                 ClientKind::Centrifugo(_) => centrifugo::due(self, connections, key, now),
-                ClientKind::Raw(_) => self.disconnect(connections, key, &Disconnect::EXPIRED),
+                ClientKind::Raw(_) => raw::due(self, connections, key, now),
             }
             self.plan(key);
         }
@@ -475,8 +475,13 @@ fn sendable(disconnect: &Disconnect) -> Disconnect {
     disconnect
 }
 
+/// A name for a client: a random UUID, version 4.
+pub(super) fn new_client_id() -> ClientId {
+    ClientId(random() & !(0xf << 76 | 0x3 << 62) | 4 << 76 | 2 << 62)
+}
+
 /// 128 bits that nobody can guess.
-pub(super) fn random() -> u128 {
+fn random() -> u128 {
     let mut bytes = [0; 16];
     // Without the system's randomness no id, key or mask of this process could be trusted.
     getrandom::fill(&mut bytes).expect("the system's source of randomness works");

@@ -7,12 +7,12 @@ use super::lane_of;
 use super::messages::{Connect, Connected, Reply, SubscribeResult, data_of};
 use super::session::{State, Subject};
 use super::turn::{Outcome, Refused, Turn};
-use crate::gateway::clock::{millis, unix_seconds};
-use crate::gateway::core::random;
+use crate::gateway::clock::{millis, seconds_left, unix_seconds};
+use crate::gateway::core::new_client_id;
 use crate::gateway::grants;
 use crate::gateway::hooks::{ConnectAnswer, HookRequest};
 use crate::gateway::token::{Claims, SubscriptionClaims, TokenError};
-use crate::push::{Access, ClientId, Data, Decision, Disconnect, Effect, Identity, PushError, Since, SubscribeRequest};
+use crate::push::{Access, Data, Decision, Disconnect, Effect, Identity, PushError, Since, SubscribeRequest};
 
 /// This server, as it calls itself to clients.
 const VERSION: &str = concat!("loopwire ", env!("CARGO_PKG_VERSION"));
@@ -35,7 +35,7 @@ struct Credentials {
 impl Turn<'_, '_> {
     pub(super) fn connect(&mut self, id: u32, request: Connect) -> Outcome {
         // An id of its own, from here on: a backend may want to name it.
-        let client = uuid();
+        let client = new_client_id();
         if let Some(session) = self.session() {
             session.client = client;
         }
@@ -279,14 +279,4 @@ impl Credentials {
             of_backend: true,
         }
     }
-}
-
-/// Seconds until then; `None`: it is over.
-pub(super) fn seconds_left(unix: u64) -> Option<u64> {
-    unix.checked_sub(unix_seconds()).filter(|left| *left > 0)
-}
-
-/// A random UUID, version 4.
-fn uuid() -> ClientId {
-    ClientId(random() & !(0xf << 76 | 0x3 << 62) | 4 << 76 | 2 << 62)
 }

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use super::connect::seconds_left;
 use super::messages::{Command, Method, Reply, Subscribe, SubscribeResult, data_of};
 use super::session::Subject;
 use super::turn::{Outcome, Refused, Turn};
-use crate::gateway::clock::{millis, unix_seconds};
+use crate::gateway::clock::{millis, seconds_left, unix_seconds};
 use crate::gateway::grants;
 use crate::gateway::hooks::{HookFailure, HookRequest, SubscribeAnswer};
 use crate::gateway::token::{Claims, TokenError};
