@@ -6,7 +6,7 @@ use std::mem;
 
 use super::Transport;
 use super::run::Run;
-use crate::wire::SharedFrame;
+use crate::wire::{FrameHeader, SharedFrame};
 
 /// Shared frames of at least this many bytes are queued by reference: below, copying is cheaper than a slice of its own
 /// in the vectored write.
@@ -54,7 +54,7 @@ impl BufferPool {
             if !buffer.queue.is_empty() {
                 buffer.queue = VecDeque::new();
             }
-            (buffer.sent, buffer.queued) = (0, 0);
+            (buffer.sent, buffer.queued, buffer.lead) = (0, 0, 0);
             self.held += size;
             self.buffers.push(buffer);
         }
@@ -76,6 +76,9 @@ pub(crate) struct Buffer {
     sent: usize,
     /// Bytes in `queue`.
     queued: usize,
+    /// Bytes with which the first chunk begins that belong to what has begun to leave, of which no more is here than its
+    /// rest. Behind them everything is whole frames.
+    pub(super) lead: usize,
 }
 
 #[derive(Debug)]
@@ -158,7 +161,12 @@ impl Buffer {
             }
         }
         self.consume(written.min(waiting));
-        self.tail.extend_from_slice(&payload[written.saturating_sub(waiting)..]);
+        let rest = &payload[written.saturating_sub(waiting)..];
+        if self.tail.is_empty() {
+            // Its header has left.
+            self.lead = rest.len();
+        }
+        self.tail.extend_from_slice(rest);
         if written > 0 && self.len() > 0 && short_means_full(stream) {
             return Ok(Flushed::Blocked);
         }
@@ -188,6 +196,7 @@ impl Buffer {
             }
             self.sent -= len;
             self.queued -= len;
+            self.lead = 0;
             if let Some(Chunk::Bytes(mut bytes)) = self.queue.pop_front()
                 && self.tail.capacity() == 0
             {
@@ -198,12 +207,49 @@ impl Buffer {
         // More may be appended for as long as the peer is slow: let go of what left, at a cost that stays linear.
         if self.sent == self.tail.len() {
             self.tail.clear();
-            self.sent = 0;
+            (self.sent, self.lead) = (0, 0);
         } else if self.sent >= BY_REFERENCE && self.sent >= self.tail.len() / 2 {
+            self.lead = end_of_frame(&self.tail, self.lead, self.sent) - self.sent;
             self.tail.drain(..self.sent);
             self.sent = 0;
         }
     }
+
+    /// Forgets what has not begun to leave. A frame that has stays, up to its end.
+    pub(super) fn keep_begun(&mut self) {
+        let first = self.queue.pop_front();
+        self.queue.clear();
+        self.queued = 0;
+        match first {
+            None => {}
+            Some(Chunk::Bytes(bytes)) => self.tail = bytes,
+            Some(Chunk::Shared(frame)) => {
+                self.tail.clear();
+                if self.sent > 0 {
+                    self.queued = frame.as_ref().len();
+                    self.queue.push_back(Chunk::Shared(frame));
+                }
+                return;
+            }
+        }
+        self.tail.truncate(end_of_frame(&self.tail, self.lead, self.sent));
+    }
+}
+
+/// Where the frame ends of which the byte before `at` is a part; frames stand in `bytes` from `start` on.
+pub(super) fn end_of_frame(bytes: &[u8], start: usize, at: usize) -> usize {
+    let mut end = start;
+    while end < at {
+        end = match bytes.get(end..).map(FrameHeader::decode) {
+            Some(Ok(Some((header, len)))) => {
+                let payload = usize::try_from(header.payload_len).unwrap_or(usize::MAX);
+                end.saturating_add(len).saturating_add(payload)
+            }
+            // No frame of ours: what there is stays together.
+            _ => bytes.len().max(at),
+        };
+    }
+    end
 }
 
 /// Whether taking less than was offered means that nothing more fits: so with a socket; layers above one may just cut

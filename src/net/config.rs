@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use crate::handshake::HeadLimits;
+use crate::wire::CloseCode;
 
 /// What happens to a message for a connection that already has [`max_buffered`](NetConfig::max_buffered) bytes waiting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OverflowPolicy {
     /// The message is not sent; the sender is told.
     Drop,
-    /// The connection is ended at once: a reader this slow would only see gaps.
+    /// The connection is ended: a reader this slow would only see gaps. At once, or by a Close if
+    /// [`overflow_close`](NetConfig::overflow_close) says which.
     #[default]
     Close,
 }
@@ -59,6 +61,10 @@ pub struct NetConfig {
     pub max_buffered: usize,
     /// What happens beyond `max_buffered`.
     pub overflow: OverflowPolicy,
+    /// The code and the reason with which [`OverflowPolicy::Close`] ends a connection. What waits for it is forgotten, but
+    /// for a frame that has begun to leave; the Close follows that, and `close_timeout` later, at the latest, the
+    /// connection is over, with this code if the peer has not answered. None: it ends at once, without a word, as 1006.
+    pub overflow_close: Option<(CloseCode, &'static str)>,
     /// Bytes that one connection may have decoded in one turn of the loop before others come first. 256 KiB.
     pub turn_bytes: usize,
     /// Events that one connection may have handled in one turn. 1,024.
@@ -95,6 +101,7 @@ impl Default for NetConfig {
             high_water_mark: 64 * 1024,
             max_buffered: 16 * 1024 * 1024,
             overflow: OverflowPolicy::default(),
+            overflow_close: None,
             turn_bytes: 256 * 1024,
             turn_events: 1024,
             accept_batch: 64,

@@ -521,6 +521,7 @@ impl Sessions {
                 Some(since) => is_deaf && is_recent(since, self.now),
                 None => session.takes_messages() || is_recent(deadline, self.now),
             };
+            let is_patient = is_patient && !session.flags.overflown;
             if mem::take(&mut session.flags.progress) && session.flags.blocked && is_patient {
                 // A slow reader is not a dead one: it takes what we send, and what it says meanwhile is not decoded.
                 session.flags.postponed = true;

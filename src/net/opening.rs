@@ -73,7 +73,7 @@ impl Sessions {
                         log_tls(id, &session.peer, &transport);
                         session.transport = Some(transport);
                         session.phase = Phase::Answer(Box::new(session::Answer { handshake, config, deadline }));
-                        session.outbox.tail(&mut self.pool).extend_from_slice(&bytes);
+                        session.outbox.push_head(&bytes, &mut self.pool);
                         // Its readiness so far was the dialling's to see.
                         session.flags.readable = true;
                         self.mark_dirty(id);
@@ -128,7 +128,7 @@ impl Sessions {
         };
         log::debug!("{id}: open for {} at {}", self.peer(id), request.path());
         let Some(session) = self.slab.get_mut(id) else { return };
-        session.outbox.tail(&mut self.pool).extend_from_slice(&response);
+        session.outbox.push_head(&response, &mut self.pool);
         session.phase = Phase::Open(Connection::new(Role::Server, config, acceptance.deflate, self.now));
         let request = self.config.keep_requests.then(|| {
             let mut request = request;

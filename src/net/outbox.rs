@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::mem;
 
 use super::Transport;
-use super::buffers::{BY_REFERENCE, Buffer, BufferPool, Flushed};
+use super::buffers::{BY_REFERENCE, Buffer, BufferPool, Flushed, end_of_frame};
 use crate::wire::{Encoding, FrameHeader, PreparedMessage};
 
 /// A message of at least this many bytes is written from where it stands, at once: below, copying it is cheaper than a
@@ -96,6 +96,21 @@ impl Outbox {
         self.tail(pool).extend_from_slice(bytes);
     }
 
+    /// Queues what is no frame: it comes before all frames, and is not forgotten for them.
+    pub(crate) fn push_head(&mut self, head: &[u8], pool: &mut BufferPool) {
+        let buffer = self.own(pool);
+        buffer.tail.extend_from_slice(head);
+        buffer.lead = buffer.tail.len();
+    }
+
+    /// Forgets the frames that have not begun to leave.
+    pub(crate) fn keep_begun(&mut self, pool: &mut BufferPool) {
+        if !self.is_empty() {
+            self.own(pool).keep_begun();
+        }
+        self.settle(pool);
+    }
+
     /// Takes what waits out of the run, which ends with the turn.
     pub(crate) fn leave_run(&mut self, pool: &mut BufferPool) {
         if matches!(self, Self::Run { .. }) {
@@ -125,6 +140,7 @@ impl Outbox {
     /// The stream is broken.
     pub(crate) fn write_to(&mut self, stream: &mut Transport, pool: &mut BufferPool) -> io::Result<Flushed> {
         if let Self::Run { start, end } = self {
+            let first = *start as usize;
             match stream.write(pool.run.part(*start, *end)) {
                 Ok(written) => *start += written as u32,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -138,6 +154,9 @@ impl Outbox {
                 *self = Self::Empty;
                 return Ok(Flushed::Drained);
             }
+            let at = *start as usize;
+            let lead = end_of_frame(&pool.run.bytes, first, at) - at;
+            self.own(pool).lead = lead;
         }
         if self.is_empty() {
             self.clear(pool);
@@ -280,6 +299,110 @@ mod tests {
         }
         let (mut stream, _) = sink([usize::MAX]);
         assert_eq!(outbox.write_to(&mut stream, &mut pool).unwrap(), Flushed::Drained);
+    }
+
+    /// A message's frame as a server sends it.
+    fn frame(len: usize) -> Vec<u8> {
+        PreparedMessage::new(&vec![b'x'; len]).frame().as_ref().to_vec()
+    }
+
+    #[test]
+    fn what_has_begun_to_leave_stays_up_to_its_end_wherever_it_was_cut() {
+        let lens = [0, 1, 125, 126, 3000, BY_REFERENCE, 100, 70_000, 10, 2 * BY_REFERENCE, 5];
+        let head = b"HTTP/1.1 101 Switching Protocols\r\n\r\n".to_vec();
+        // How each message gets there.
+        let ways: [fn(&mut Outbox, &mut BufferPool, usize); 3] = [
+            |outbox, pool, len| outbox.tail(pool).extend_from_slice(&frame(len)),
+            |outbox, pool, len| {
+                let message = PreparedMessage::new(&vec![b'x'; len]);
+                outbox.push_shared(&message, Encoding::PLAIN, pool);
+            },
+            |outbox, pool, len| {
+                let frame = frame(len);
+                let (header, payload) = frame.split_at(frame.len() - len);
+                outbox.tail(pool).extend_from_slice(header);
+                let (mut full, _) = sink([]);
+                outbox.write_through(payload, &mut full, pool).unwrap();
+            },
+        ];
+        for (number, way) in ways.into_iter().enumerate() {
+            for with_head in [false, true] {
+                let pieces: Vec<_> = with_head.then(|| head.clone()).into_iter().chain(lens.map(frame)).collect();
+                let whole = pieces.concat();
+                let ends: Vec<_> = pieces
+                    .iter()
+                    .scan(0, |end, piece| {
+                        *end += piece.len();
+                        Some(*end)
+                    })
+                    .collect();
+                let near = ends.iter().flat_map(|end| end.saturating_sub(3)..end + 15);
+                for cut in near.chain((0..whole.len()).step_by(997)).filter(|cut| *cut < whole.len()) {
+                    // In one go, and in steps between which what has left is let go of.
+                    for step in [usize::MAX, 5000] {
+                        let mut pool = BufferPool::default();
+                        let mut outbox = Outbox::default();
+                        if with_head {
+                            outbox.push_head(&head, &mut pool);
+                        }
+                        for len in lens {
+                            way(&mut outbox, &mut pool, len);
+                        }
+                        let mut left = cut;
+                        let mut sent = Vec::new();
+                        while left > 0 {
+                            let (mut narrow, taken) = sink([left.min(step)]);
+                            outbox.write_to(&mut narrow, &mut pool).unwrap();
+                            sent.extend_from_slice(&taken.lock().unwrap());
+                            left = cut - sent.len();
+                        }
+                        outbox.keep_begun(&mut pool);
+                        let begun = ends.iter().copied().find(|end| *end >= cut).unwrap();
+                        // A head is no frame, and stays even before it begins to leave.
+                        let kept = if cut == 0 && !with_head { 0 } else { begun };
+                        assert_eq!(outbox.len(), kept - cut, "way {number}, cut at {cut} of {ends:?}");
+                        outbox.tail(&mut pool).extend_from_slice(b"behind");
+                        let (mut wide, taken) = sink([usize::MAX]);
+                        assert_eq!(outbox.write_to(&mut wide, &mut pool).unwrap(), Flushed::Drained);
+                        sent.extend_from_slice(&taken.lock().unwrap());
+                        assert!(sent == [&whole[..kept], b"behind"].concat(), "way {number}, cut at {cut}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_cut_while_it_is_offered_stays_up_to_its_end() {
+        // What waits before it, of which some has left; then the message's header and payload are offered together.
+        for before in [0, 10, 6000] {
+            let first = frame(before);
+            let message = frame(20_000);
+            let (header, payload) = message.split_at(4);
+            let whole = [&first[..], &message].concat();
+            for earlier in [0, 1, first.len() / 2] {
+                for room in [1, 2, 3, 4, 5, first.len(), first.len() + 1, first.len() + 4, first.len() + 9000] {
+                    let mut pool = BufferPool::default();
+                    let mut outbox = Outbox::default();
+                    outbox.tail(&mut pool).extend_from_slice(&first);
+                    let (mut narrow, sent) = sink([earlier].into_iter().filter(|room| *room > 0));
+                    outbox.write_to(&mut narrow, &mut pool).unwrap();
+                    outbox.tail(&mut pool).extend_from_slice(header);
+                    let (mut narrow, taken) = sink([room]);
+                    outbox.write_through(payload, &mut narrow, &mut pool).unwrap();
+                    let mut sent = sent.lock().unwrap().clone();
+                    sent.extend_from_slice(&taken.lock().unwrap());
+                    outbox.tail(&mut pool).extend_from_slice(&frame(50));
+                    let kept = if sent.len() <= first.len() { first.len() } else { whole.len() };
+                    outbox.keep_begun(&mut pool);
+                    assert_eq!(outbox.len(), kept - sent.len(), "{before} before, {earlier}, then {room}");
+                    let (mut wide, taken) = sink([usize::MAX]);
+                    outbox.write_to(&mut wide, &mut pool).unwrap();
+                    sent.extend_from_slice(&taken.lock().unwrap());
+                    assert!(sent == whole[..kept], "{before} before, {earlier}, then {room}");
+                }
+            }
+        }
     }
 
     #[test]

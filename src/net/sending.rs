@@ -114,6 +114,24 @@ impl Sessions {
         Ok(())
     }
 
+    /// Ends a connection that takes what it is sent too slowly. What has not begun to leave would come too late; but if
+    /// there is a Close for this, the peer may learn why.
+    fn end_overflown(&mut self, id: ConnectionId) {
+        let Some(session) = self.slab.get_mut(id) else { return };
+        if let (Phase::Open(connection), Some((code, reason))) = (&mut session.phase, self.config.overflow_close) {
+            session.outbox.keep_begun(&mut self.pool);
+            protocol::log_as(id);
+            if connection.give_up(code, reason, session.outbox.tail(&mut self.pool), self.now).is_ok() {
+                session.flags.overflown = true;
+                session.flags.wants_writable = false;
+                self.mark_dirty(id);
+                return self.rearm(id);
+            }
+            log::error!("{code} cannot be sent as `overflow_close`, or its reason is too long");
+        }
+        self.lose(id, DialError::Cancelled);
+    }
+
     /// Checks a connection's room, has `write` append to its outbox, and says how full that is now. A payload that `write`
     /// gives back follows what it appended, from where it stands.
     fn write<'m>(
@@ -140,7 +158,7 @@ impl Sessions {
                 }
                 OverflowPolicy::Close => {
                     log::info!("{}: closed: {waiting} bytes wait to be sent and {len} more do not fit", session.peer);
-                    self.lose(id, DialError::Cancelled);
+                    self.end_overflown(id);
                     Err(SendError::Overflow)
                 }
             };

@@ -149,6 +149,8 @@ pub(crate) struct Flags {
     pub(crate) progress: bool,
     /// Its deadline has passed and was postponed, so it is not looked at again before its alarm.
     pub(crate) postponed: bool,
+    /// It was closed for having too much waiting.
+    pub(crate) overflown: bool,
     /// `closed` or `dial_failed` is on its way.
     pub(crate) reporting: bool,
     /// It was accepted and counts against its address.

@@ -176,7 +176,7 @@ impl Sessions {
         let id = self.slab.insert(Session::new(Some(transport), Phase::Answer(Box::new(answer)), peer));
         self.register(id).map_err(DialError::Io)?;
         if let Some(session) = self.slab.get_mut(id) {
-            session.outbox.tail(&mut self.pool).extend_from_slice(&bytes);
+            session.outbox.push_head(&bytes, &mut self.pool);
         }
         self.mark_dirty(id);
         self.rearm(id);

@@ -22,6 +22,8 @@ pub(super) struct Closing {
     sent: bool,
     received: Option<(CloseCode, String)>,
     error: Option<ProtocolError>,
+    /// What our Close said, if the connection is given up with it.
+    given_up: Option<(CloseCode, String)>,
     /// Whether the peer's stream has ended.
     ended: bool,
     /// Whether the deadline has passed.
@@ -31,7 +33,7 @@ pub(super) struct Closing {
 
 impl Closing {
     fn new(by: Side, deadline: Option<Instant>) -> Self {
-        Self { by, sent: false, received: None, error: None, ended: false, expired: false, deadline }
+        Self { by, sent: false, received: None, error: None, given_up: None, ended: false, expired: false, deadline }
     }
 
     /// We sent a Close.
@@ -56,6 +58,10 @@ impl Closing {
 
     pub(super) fn fail(&mut self, error: ProtocolError) {
         self.error = Some(error);
+    }
+
+    pub(super) fn give_up(&mut self, code: CloseCode, reason: &str) {
+        self.given_up = Some((code, reason.to_owned()));
     }
 
     pub(super) const fn end_of_stream(&mut self) {
@@ -100,7 +106,7 @@ impl Closing {
         let (code, reason) = match (&self.received, &self.error) {
             (Some((code, reason)), _) => (*code, reason.clone()),
             (None, Some(error)) => (error.close_code(), error.rule().sentence.to_owned()),
-            (None, None) => (CloseCode::ABNORMAL, String::new()),
+            (None, None) => self.given_up.clone().unwrap_or((CloseCode::ABNORMAL, String::new())),
         };
         let clean = self.sent && self.received.is_some() && self.error.is_none();
         Closed { code, reason, clean, by: self.by, error: self.error }

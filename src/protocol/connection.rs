@@ -433,6 +433,25 @@ impl Connection {
         Ok(())
     }
 
+    /// The same, not to end a conversation but because it cannot go on: if the peer does not answer, the connection has
+    /// closed with this code all the same.
+    ///
+    /// # Errors
+    /// As [`close`](Self::close).
+    pub(crate) fn give_up(
+        &mut self,
+        code: CloseCode,
+        reason: &str,
+        out: &mut Vec<u8>,
+        now: Instant,
+    ) -> Result<(), SendError> {
+        self.close(code, reason, out, now)?;
+        if let Some(closing) = &mut self.closing {
+            closing.give_up(code, reason);
+        }
+        Ok(())
+    }
+
     #[inline]
     fn check_open(&self) -> Result<(), SendError> {
         match self.state() {

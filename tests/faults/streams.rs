@@ -1,7 +1,10 @@
 //! What a stream, its readiness and its peer can do to the bytes, to the loop and to the neighbours.
 
+use std::time::Duration;
+
 use loopwire::net::{NetConfig, OverflowPolicy, Readiness, SendError, Sent};
-use loopwire::protocol::Config;
+use loopwire::protocol::{Config, Side};
+use loopwire::wire::CloseCode;
 
 use crate::harness::{HANDSHAKE, READABLE, WRITABLE, World, calm, echo, frame, is_dropped, take, text};
 use crate::sim::pipe::Pipe;
@@ -213,6 +216,88 @@ fn a_ping_flood_is_answered_up_to_the_rate_and_then_failed_with_1008() {
     assert_eq!(&reply[100..101], b"\x88");
     assert_eq!(&reply[102..104], 1008_u16.to_be_bytes());
     assert_eq!(world.app.closed.len(), 1);
+}
+
+#[test]
+fn a_reader_that_is_too_slow_is_told_so_behind_what_had_begun() {
+    // What it takes in between: nothing, so that time runs out; all of it, with and without an answer.
+    for (reads, answers) in [(false, false), (true, false), (true, true)] {
+        let mut net = NetConfig::default();
+        (net.high_water_mark, net.max_buffered) = (1000, 3000);
+        net.overflow_close = Some((CloseCode(3008), "slow"));
+        let mut world = World::new(net, Config::default(), echo);
+        let pipe = Pipe::calm(200, usize::MAX);
+        let id = world.open(&pipe);
+        let mut sent = 0;
+        let refused = loop {
+            match world.sessions.send(id, &[b'x'; 100]) {
+                Ok(_) => sent += 1,
+                Err(refused) => break refused,
+            }
+            world.turn();
+        };
+        assert_eq!((refused, sent), (SendError::Overflow, 200 / 102 + 1 + 3000 / 102));
+        let late = world.sessions.send(id, "late");
+        assert!(matches!(late, Err(SendError::Protocol(_))), "{late:?}");
+        assert!(world.sessions.buffered_amount(id) < 102 + 8, "what has not begun is forgotten");
+        if reads {
+            let mut got = Vec::new();
+            for _ in 0..3 {
+                got.extend(take(&pipe));
+                world.settle(&[(id, &pipe)]);
+            }
+            let message = [b"\x82\x64".as_slice(), &[b'x'; 100]].concat();
+            assert_eq!(got, [&message[..], &message, b"\x88\x06\x0b\xc0slow"].concat());
+        }
+        if answers {
+            pipe.lock().unwrap().arrive(&frame(0x88, b"\x0b\xc0"));
+            world.settle(&[(id, &pipe)]);
+        }
+        world.pass(Duration::from_millis(if answers { 0 } else { 4900 }));
+        assert_eq!(world.app.closed.len(), usize::from(answers));
+        world.pass(Duration::from_millis(200));
+        let closed = &world.app.closed[0].1;
+        assert_eq!((closed.code, closed.reason == "slow"), (CloseCode(3008), !answers));
+        assert_eq!((closed.clean, closed.by, closed.error), (answers, Side::Local, None));
+        assert_eq!(is_dropped(&pipe), !answers, "what is over is waited for");
+    }
+}
+
+#[test]
+fn a_reader_that_is_too_slow_is_not_waited_for_although_it_reads_on() {
+    let mut net = NetConfig::default();
+    (net.high_water_mark, net.max_buffered) = (1000, 3000);
+    net.overflow_close = Some((CloseCode(3008), ""));
+    let mut world = World::new(net, Config::default(), echo);
+    let pipe = Pipe::calm(200, usize::MAX);
+    let id = world.open(&pipe);
+    world.sessions.send(id, &vec![b'x'; 60_000]).unwrap();
+    world.turn();
+    assert_eq!(world.sessions.send(id, "more"), Err(SendError::Overflow));
+    for _ in 0..51 {
+        world.pass(Duration::from_millis(100));
+        pipe.lock().unwrap().take(50);
+        world.settle(&[(id, &pipe)]);
+    }
+    assert!(is_dropped(&pipe));
+    assert_eq!(world.app.closed[0].1.code, CloseCode(3008));
+}
+
+#[test]
+fn an_overflow_close_that_may_not_be_sent_ends_the_connection_without() {
+    for close in [(CloseCode::ABNORMAL, ""), (CloseCode(3008), &*"x".repeat(124).leak())] {
+        let mut net = NetConfig::default();
+        (net.max_buffered, net.overflow_close) = (3000, Some(close));
+        let mut world = World::new(net, Config::default(), echo);
+        let pipe = Pipe::calm(200, usize::MAX);
+        let id = world.open(&pipe);
+        world.sessions.send(id, &[b'x'; 5000]).unwrap();
+        world.turn();
+        assert_eq!(world.sessions.send(id, "more"), Err(SendError::Overflow));
+        world.settle(&[(id, &pipe)]);
+        assert!(is_dropped(&pipe));
+        assert_eq!(world.app.closed[0].1.code, CloseCode::ABNORMAL);
+    }
 }
 
 #[test]

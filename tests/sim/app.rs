@@ -29,6 +29,8 @@ pub struct Record {
     pub got_close: bool,
     /// We ended it, one way or another.
     pub closed_by_us: bool,
+    /// It had too much waiting, of which some was forgotten.
+    pub overflown: bool,
     /// A protocol error, timeouts included.
     pub error: bool,
     /// Messages still to be sent once there is room.
@@ -95,7 +97,7 @@ impl App {
         let record = self.record(id);
         match sent {
             Ok(Sent::Written | Sent::Backpressure) => record.sent.push(payload.to_vec()),
-            Err(SendError::Overflow) => record.closed_by_us = true,
+            Err(SendError::Overflow) => (record.closed_by_us, record.overflown) = (true, true),
             Ok(Sent::Dropped) | Err(_) => {}
         }
         matches!(sent, Ok(Sent::Written))
