@@ -2,9 +2,10 @@
 //! opened the connection [RFC 6455 §10.2].
 
 use std::fmt;
+use std::net::IpAddr;
 
 use super::authority::{Authority, default_port};
-use super::{Rejection, UpgradeRequest};
+use super::{Rejection, Request, UpgradeRequest};
 
 /// From which origins a browser may connect.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,6 +18,9 @@ pub enum OriginPolicy {
     /// proxy before this server. A server that only its machine or its network should reach wants a
     /// [`List`](Self::List): whoever points a name of their own at its address has the same host.
     SameHost,
+    /// Only pages that come from this machine, by a name that nobody else can have: `localhost`, 127.0.0.1, `[::1]`, at any
+    /// port. For servers that listen on loopback.
+    Loopback,
     /// Only one of these.
     List(Vec<Origin>),
 }
@@ -43,12 +47,34 @@ impl OriginPolicy {
         let value = request.fields().sole(field).map_err(|_| Rejection::OriginDuplicate)?;
         let value = value.ok_or(Rejection::OriginMissing)?;
         let origin = Origin::parse(value).ok_or_else(|| Rejection::forbidden_origin(value))?;
-        let allowed = match self {
-            Self::Any => true,
-            Self::SameHost => origin.is_host(request.host()),
-            Self::List(allowed) => allowed.contains(&origin),
+        if self.allows(&origin, request.host()) { Ok(()) } else { Err(Rejection::forbidden_origin(value)) }
+    }
+
+    /// Judges a plain request by the same policy. One that names no origin comes from no page, or from one of this host;
+    /// for [`Loopback`](Self::Loopback) that host has to be this machine.
+    ///
+    /// # Errors
+    /// 403 if the origin is given twice, `null`, or not one of those allowed.
+    pub fn judge_plain(&self, request: &Request) -> Result<(), Rejection> {
+        if *self == Self::Any {
+            return Ok(());
+        }
+        let value = request.fields().sole("Origin").map_err(|_| Rejection::OriginDuplicate)?;
+        let Some(value) = value else {
+            let is_here = *self != Self::Loopback || is_loopback(request.host());
+            return if is_here { Ok(()) } else { Err(Rejection::forbidden_origin(request.host())) };
         };
-        if allowed { Ok(()) } else { Err(Rejection::forbidden_origin(value)) }
+        let origin = Origin::parse(value).ok_or_else(|| Rejection::forbidden_origin(value))?;
+        if self.allows(&origin, request.host()) { Ok(()) } else { Err(Rejection::forbidden_origin(value)) }
+    }
+
+    fn allows(&self, origin: &Origin, host: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::SameHost => origin.is_host(host),
+            Self::Loopback => is_loopback_name(&origin.host),
+            Self::List(allowed) => allowed.contains(origin),
+        }
     }
 }
 
@@ -88,6 +114,15 @@ impl Origin {
                 host.host.eq_ignore_ascii_case(&self.host) && host.port.or(default_port(&self.scheme)) == self.port
             })
     }
+}
+
+/// Whether a Host field names this machine.
+fn is_loopback(host: &str) -> bool {
+    Authority::parse(host).is_ok_and(|authority| is_loopback_name(authority.host))
+}
+
+fn is_loopback_name(name: &str) -> bool {
+    name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
 /// A text that was to be an allowed origin and is none.

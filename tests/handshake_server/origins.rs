@@ -1,6 +1,6 @@
 //! Which pages may connect: origins compared as a whole, never by their looks.
 
-use loopwire::handshake::{OriginPolicy, Version};
+use loopwire::handshake::{HeadLimits, OriginPolicy, Request, Version};
 
 use crate::exchange::*;
 
@@ -80,4 +80,49 @@ fn version_8_says_its_origin_in_another_field() {
     assert_eq!((old.version(), old.origin()), (Version::Hybi10, Some("http://old")));
     let new = accepted(&plus("Sec-WebSocket-Origin: http://old\r\nOrigin: http://new\r\n"));
     assert_eq!((new.version(), new.origin()), (Version::Rfc6455, Some("http://new")));
+}
+
+#[test]
+fn loopback_allows_this_machine_by_names_that_are_nobody_elses() {
+    for (origin, allowed) in [
+        ("http://localhost:3000", true),
+        ("https://LOCALHOST", true),
+        ("http://127.0.0.1:8080", true),
+        ("http://127.8.9.10", true),
+        ("http://[::1]:8080", true),
+        // Whoever has a name can have it point here: this is what Host says then, too.
+        ("http://good.com", false),
+        ("http://localhost.good.com", false),
+        ("http://127.0.0.1.good.com", false),
+        ("http://128.0.0.1", false),
+        ("http://[::2]", false),
+        ("http://0.0.0.0", false),
+        ("null", false),
+        ("file://", false),
+    ] {
+        let bytes = head(LINE, format!("Origin: {origin}\r\nHost: good.com\r\n{}", good_fields_but("Host")));
+        assert_eq!(OriginPolicy::Loopback.judge(&accepted(&bytes)).is_ok(), allowed, "{origin}");
+    }
+    check_answer(&OriginPolicy::Loopback.judge(&accepted(&good())).unwrap_err(), 403, "origin-missing");
+}
+
+#[test]
+fn a_plain_request_that_names_no_origin_is_judged_by_its_host_where_that_can_be_forged() {
+    let list = OriginPolicy::list(["https://good.com"]).unwrap();
+    // Fields, and which of Any, SameHost, Loopback and the list allow them.
+    for (fields, allowed) in [
+        ("Host: localhost:8080\r\n", [true, true, true, true]),
+        ("Host: [::1]:8080\r\n", [true, true, true, true]),
+        ("Host: good.com\r\n", [true, true, false, true]),
+        ("Host: good.com\r\nOrigin: https://good.com\r\n", [true, true, false, true]),
+        ("Host: localhost\r\nOrigin: https://good.com\r\n", [true, false, false, true]),
+        ("Host: localhost\r\nOrigin: http://localhost:3000\r\n", [true, false, true, false]),
+        ("Host: localhost\r\nOrigin: null\r\n", [true, false, false, false]),
+        ("Host: localhost\r\nOrigin: http://localhost\r\nOrigin: http://localhost\r\n", [true, false, false, false]),
+    ] {
+        let bytes = format!("POST / HTTP/1.1\r\n{fields}\r\n").into_bytes();
+        let request = Request::parse(&bytes, &HeadLimits::default()).unwrap();
+        let policies = [OriginPolicy::Any, OriginPolicy::SameHost, OriginPolicy::Loopback, list.clone()];
+        assert_eq!(policies.map(|policy| policy.judge_plain(&request).is_ok()), allowed, "{fields}");
+    }
 }
