@@ -22,9 +22,12 @@ use crate::wire::Message;
 /// store are to be [posted](ServerHandle::post) to it as they are.
 pub struct Gateway {
     core: Core,
-    pages: BTreeMap<String, Response>,
+    pages: BTreeMap<String, Box<Page>>,
     reload: Option<Box<Reload>>,
 }
+
+/// Makes an answer to a GET request.
+type Page = dyn FnMut(&Request) -> Response + Send;
 
 /// Reads the configuration again; `None`: it cannot be used, and whoever reads it has said why.
 type Reload = dyn FnMut() -> Option<GatewayConfig> + Send;
@@ -45,8 +48,19 @@ impl Gateway {
 
     /// Answers GET requests for `path` with `response`, as it is.
     #[must_use]
-    pub fn page(mut self, path: impl Into<String>, response: Response) -> Self {
-        self.pages.insert(path.into(), response);
+    pub fn page(self, path: impl Into<String>, response: Response) -> Self {
+        self.page_with(path, move |_| response.clone())
+    }
+
+    /// Answers GET requests for `path` with what `make` makes of them, if [the configured origins](GatewayConfig::origins)
+    /// allow them.
+    #[must_use]
+    pub fn page_with(
+        mut self,
+        path: impl Into<String>,
+        make: impl FnMut(&Request) -> Response + Send + 'static,
+    ) -> Self {
+        self.pages.insert(path.into(), Box::new(make));
         self
     }
 
@@ -92,8 +106,11 @@ impl Handler for Gateway {
 
     fn on_http(&mut self, connections: &mut Connections<'_>, exchange: HttpExchange<'_>) -> HttpAnswer {
         let request = exchange.request;
-        if let ("GET" | "HEAD", Some(page)) = (request.method(), self.pages.get(request.path())) {
-            return page.clone().into();
+        if let ("GET" | "HEAD", Some(make)) = (request.method(), self.pages.get_mut(request.path())) {
+            return match self.core.config.origins.judge_plain(request) {
+                Ok(()) => make(request).into(),
+                Err(rejection) => rejection.response().into(),
+            };
         }
         if request.path() == centrifugo::PATH || request.path().starts_with(raw::PATH) {
             let response = Response::text(426, "This is a WebSocket.\n");
