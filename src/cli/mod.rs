@@ -100,8 +100,8 @@ enum Command {
 
 /// Reads the settings, runs the command, and says what it ended with.
 pub(crate) fn main() -> ExitCode {
-    let settings = match Settings::read(Cli::command(), std::env::args_os().collect(), "demo", serve::tables()) {
-        Ok(settings) => settings,
+    let (settings, cli) = match read() {
+        Ok(read) => read,
         Err(SettingsError::Usage(error)) => {
             // Help and version go to standard output and end with 0, the rest to standard error and with 2.
             let _ = error.print();
@@ -111,10 +111,6 @@ pub(crate) fn main() -> ExitCode {
             terminal::error(&error);
             return Exit::Usage.into();
         }
-    };
-    let cli = match Cli::from_arg_matches(&settings.matches) {
-        Ok(cli) => cli,
-        Err(error) => error.exit(),
     };
     if cli.global.print_config {
         return print(&settings.to_toml()).into();
@@ -126,7 +122,7 @@ pub(crate) fn main() -> ExitCode {
     }
     let outcome = match cli.command {
         Some(Command::Demo(args)) => demo::run(&args),
-        Some(Command::Serve(args)) => serve::run(&args, &settings),
+        Some(Command::Serve(args)) => serve::run(&args, settings),
         Some(Command::Echo(args)) => echo::run(&args),
         Some(Command::Connect(args)) => connect::run(&args),
         Some(Command::Bench(command)) => bench::run(&command),
@@ -140,6 +136,13 @@ pub(crate) fn main() -> ExitCode {
             failure.exit.into()
         }
     }
+}
+
+/// The settings as they are now, and what they ask for.
+fn read() -> Result<(Settings, Cli), SettingsError> {
+    let settings = Settings::read(Cli::command(), std::env::args_os().collect(), "demo", serve::tables())?;
+    let cli = Cli::from_arg_matches(&settings.matches)?;
+    Ok((settings, cli))
 }
 
 /// How the command ends. The numbers stand in [`AFTER_HELP`] and the README.

@@ -133,6 +133,36 @@ impl Settings {
         tables.map(read).collect()
     }
 
+    /// The keys that are not set as they are in `old`.
+    pub(crate) fn changed_from(&self, old: &Self) -> Vec<String> {
+        let (new, old) = (self.values(), old.values());
+        let keys: BTreeSet<&String> = new.keys().chain(old.keys()).collect();
+        keys.into_iter().filter(|key| new.get(*key) != old.get(*key)).cloned().collect()
+    }
+
+    /// All settings by their keys, secrets included.
+    fn values(&self) -> BTreeMap<String, Vec<OsString>> {
+        let (mut command, mut matches) = (&self.command, &self.matches);
+        let mut values = BTreeMap::new();
+        loop {
+            for arg in command.get_arguments().filter(|arg| is_setting(arg)) {
+                let raw = matches.get_raw(arg.get_id().as_str());
+                let texts = raw.into_iter().flatten().map(OsString::from).collect();
+                values.insert(arg.get_long().unwrap_or_default().to_owned(), texts);
+            }
+            let Some((name, inner)) = matches.subcommand() else { break };
+            let Some(subcommand) = command.find_subcommand(name) else { break };
+            (command, matches) = (subcommand, inner);
+        }
+        for (name, keys) in self.file.iter().flat_map(|file| &file.tables) {
+            // A table without keys is one, too.
+            values.insert(format!("{}.{name}", self.tables.key), Vec::new());
+            let key = |id: &str| format!("{}.{name}.{}", self.tables.key, id.replace('_', "-"));
+            values.extend(keys.iter().map(|(id, texts)| (key(id), texts.iter().map(OsString::from).collect())));
+        }
+        values
+    }
+
     /// The settings in force as a configuration file, each with where it comes from.
     pub(crate) fn to_toml(&self) -> String {
         let (mut command, mut matches) = (&self.command, &self.matches);

@@ -6,7 +6,9 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use loopwire::gateway::{Claims, GatewayConfig, Issuer};
+use loopwire::OriginPolicy;
+use loopwire::gateway::{Claims, Gateway, GatewayConfig, Issuer};
+use loopwire::handshake::{Request, Response};
 use loopwire::push::{Audience, ChannelOptions};
 
 use crate::cli::terminal::say;
@@ -14,6 +16,15 @@ use crate::cli::{Exit, Failure};
 
 /// The file of the data directory that keeps the secret of tokens over a restart.
 const SECRET_FILE: &str = "development-secret";
+
+/// Where a page gets a token for the user that it wants to be.
+const TOKEN_PATH: &str = "/dev/token";
+const MAX_USER: usize = 255;
+
+/// The page, whole: nothing is fetched from anywhere else, and nothing else would be allowed to.
+const PAGE: &str = include_str!("page.html");
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:; \
+                      connect-src 'self' ws: wss:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// Whom the token is for that is printed.
 const USER: &str = "ada";
@@ -23,6 +34,8 @@ pub(super) fn open_to_everybody(config: &mut GatewayConfig, data: Option<&Path>)
     config.hub.insecure = true;
     config.api_insecure = true;
     config.allow_anonymous = true;
+    // A page from elsewhere, in a browser on this machine, is somebody else.
+    config.origins = OriginPolicy::Loopback;
     config.hub.namespaces.plain = ChannelOptions {
         presence: true,
         join_leave: true,
@@ -79,6 +92,56 @@ pub(super) fn new_secret() -> String {
     })
 }
 
+/// The page at `/`, and tokens for whoever asks.
+pub(super) fn add_pages(gateway: Gateway, secret: &str) -> Gateway {
+    let page = Response::new(200).with_body("text/html; charset=utf-8", PAGE);
+    let page = page.clone().with_field("Content-Security-Policy", POLICY).unwrap_or(page);
+    let issuer = Issuer::new(secret);
+    gateway.page("/", page).page_with(TOKEN_PATH, move |request| token_for(request, &issuer))
+}
+
+/// Answers `?user=NAME` with a token of that user.
+fn token_for(request: &Request, issuer: &Issuer) -> Response {
+    let user = request.query().unwrap_or_default().split('&').find_map(|part| part.strip_prefix("user="));
+    match user.and_then(unescaped) {
+        Some(user) if !user.is_empty() && user.len() <= MAX_USER => {
+            let claims = Claims { sub: user, ..Claims::default() };
+            let answer = Response::text(200, &issuer.issue(&claims));
+            answer.clone().with_field("Cache-Control", "no-store").unwrap_or(answer)
+        }
+        _ => Response::text(
+            400,
+            &format!("Ask for {TOKEN_PATH}?user=NAME, percent-encoded, at most {MAX_USER} bytes.\n"),
+        ),
+    }
+}
+
+/// A value of a query, its escapes undone [URL Standard, application/x-www-form-urlencoded].
+fn unescaped(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        (bytes, rest) = match (first, after) {
+            (b'%', [high, low, after @ ..]) => {
+                let digit = |byte: u8| char::from(byte).to_digit(16);
+                let byte = digit(*high)? * 16 + digit(*low)?;
+                bytes.push(byte as u8);
+                (bytes, after)
+            }
+            (b'%', _) => return None,
+            (b'+', after) => {
+                bytes.push(b' ');
+                (bytes, after)
+            }
+            (&byte, after) => {
+                bytes.push(byte);
+                (bytes, after)
+            }
+        };
+    }
+    String::from_utf8(bytes).ok()
+}
+
 /// What to do next, for who has just started it.
 pub(super) fn hints(url: &str, data: Option<&Path>, secret: &str) {
     let kept = match data {
@@ -97,4 +160,26 @@ pub(super) fn hints(url: &str, data: Option<&Path>, secret: &str) {
          To serve others: loopwire genconfig > loopwire.toml && loopwire serve --config loopwire.toml\n  \
          Ctrl-C ends it. `loopwire --help` lists what else there is.\n"
     ));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_are_undone_or_refused() {
+        for (text, value) in [
+            ("ada", Some("ada")),
+            ("", Some("")),
+            ("a+b%20c%2B", Some("a b c+")),
+            ("%C3%BC%c3%bc", Some("üü")),
+            ("%", None),
+            ("%4", None),
+            ("%4g", None),
+            ("%+1", None),
+            ("%ff", None),
+        ] {
+            assert_eq!(unescaped(text).as_deref(), value, "{text}");
+        }
+    }
 }

@@ -1,10 +1,12 @@
 //! `loopwire serve`: the push server.
 //!
-//! [`policy`] and [`channels`] are its settings, [`development`] is what it does when nobody has made any.
+//! [`policy`] and [`channels`] are its settings, [`development`] is what it does when nobody has made any, [`reload`] reads
+//! them again.
 
 mod channels;
 mod development;
 mod policy;
+mod reload;
 
 use std::path::PathBuf;
 
@@ -79,19 +81,23 @@ struct RuleArgs {
     hooks: HookArgs,
 }
 
-pub(crate) fn run(args: &ServeArgs, settings: &Settings) -> Result<Exit, Failure> {
-    let is_development = args.is_development(settings)?;
-    let config = args.gateway_config(settings)?;
-    let server = server::listen(args.builder(), &args.listen)?;
+pub(crate) fn run(args: &ServeArgs, settings: Settings) -> Result<Exit, Failure> {
+    let is_development = args.is_development(&settings)?;
+    let config = args.gateway_config(&settings)?;
     let secret = config.token.hmac_secret.clone();
-    let gateway = Gateway::new(config, args.open_store(server.handle())?, server.handle()).map_err(wrong)?;
+    let server = server::listen(args.builder(), &args.listen)?;
+    let mut gateway = Gateway::new(config, args.open_store(server.handle())?, server.handle()).map_err(wrong)?;
     let urls = server::urls(&server, &args.listen, "http");
     match server::announce(&urls) {
         Exit::Done => {}
         exit => return Ok(exit),
     }
-    if let (true, Some(url), Some(secret)) = (is_development, urls.first(), secret) {
-        development::hints(url, args.store.dir(), &secret);
+    match (secret, urls.first()) {
+        (Some(secret), Some(url)) if is_development => {
+            development::hints(url, args.store.dir(), &secret);
+            gateway = development::add_pages(gateway, &secret);
+        }
+        _ => gateway = reload::add_to(gateway, settings),
     }
     server.run(gateway).map_err(|error| Failure::new(Exit::Failed, error))?;
     Ok(Exit::Done)
@@ -130,7 +136,6 @@ impl ServeArgs {
         let rules = &self.rules;
         let mut config = GatewayConfig::default();
         self.client_limits.add_to(&mut config);
-        config.hub.stored = !self.store.memory;
         if self.is_development(settings)? {
             development::open_to_everybody(&mut config, self.store.dir())?;
             return Ok(config);

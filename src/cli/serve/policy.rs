@@ -1,7 +1,6 @@
 //! Who may connect, what clients may have, and which backends decide: everything of the push server that is not its
 //! channels, as flags.
 
-use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -73,8 +72,9 @@ pub(crate) struct AccessArgs {
     #[arg(long)]
     allow_anonymous: bool,
 
-    /// Pages of this origin may connect, such as https://example.com; `same-host`: those that this host serves; `any`: all.
-    /// Programs other than browsers name no origin and always may. May be given several times
+    /// Pages of this origin may connect, such as https://example.com; `same-host`: those that this host serves;
+    /// `loopback`: those of localhost, at any port; `any`: all. Programs other than browsers name no origin and always
+    /// may. May be given several times
     #[arg(long, value_name = "ORIGIN", value_delimiter = ',', default_value = "same-host")]
     allowed_origin: Vec<AllowedOrigin>,
 
@@ -109,11 +109,9 @@ impl AccessArgs {
         let mut origins = Vec::new();
         for origin in &self.allowed_origin {
             match origin {
-                AllowedOrigin::One(_, origin) => origins.push(origin.clone()),
-                AllowedOrigin::SameHost if self.allowed_origin.len() > 1 => return alone("same-host"),
-                AllowedOrigin::Any if self.allowed_origin.len() > 1 => return alone("any"),
-                AllowedOrigin::SameHost => return Ok(OriginPolicy::SameHost),
-                AllowedOrigin::Any => return Ok(OriginPolicy::Any),
+                AllowedOrigin::One(origin) => origins.push(origin.clone()),
+                AllowedOrigin::Policy(name, _) if self.allowed_origin.len() > 1 => return alone(name),
+                AllowedOrigin::Policy(_, policy) => return Ok(policy.clone()),
             }
         }
         Ok(OriginPolicy::List(origins))
@@ -123,33 +121,22 @@ impl AccessArgs {
 /// Where pages may come from.
 #[derive(Clone, Debug)]
 enum AllowedOrigin {
-    Any,
-    SameHost,
-    /// As it was written, and as it is compared.
-    One(String, Origin),
+    Policy(&'static str, OriginPolicy),
+    One(Origin),
 }
 
 impl FromStr for AllowedOrigin {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "any" => Ok(Self::Any),
-            "same-host" => Ok(Self::SameHost),
-            _ => match Origin::parse(text) {
-                Some(origin) => Ok(Self::One(text.to_owned(), origin)),
-                None => Err("write an origin such as https://example.com, same-host, or any".to_owned()),
-            },
+        let policies =
+            [("any", OriginPolicy::Any), ("loopback", OriginPolicy::Loopback), ("same-host", OriginPolicy::SameHost)];
+        if let Some((name, policy)) = policies.into_iter().find(|(name, _)| *name == text) {
+            return Ok(Self::Policy(name, policy));
         }
-    }
-}
-
-impl fmt::Display for AllowedOrigin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Any => f.write_str("any"),
-            Self::SameHost => f.write_str("same-host"),
-            Self::One(text, _) => f.write_str(text),
+        match Origin::parse(text) {
+            Some(origin) => Ok(Self::One(origin)),
+            None => Err("write an origin such as https://example.com, or same-host, loopback or any".to_owned()),
         }
     }
 }
