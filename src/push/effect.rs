@@ -91,6 +91,6 @@ pub enum Effect {
     },
     /// The store is to keep this; [`Hub::committed`](super::Hub::committed) follows when it does.
     Store(Record),
-    /// The store may let go of these.
+    /// The store may let go of these, in the order of effects: what was stored a moment ago can be among them.
     Forget(Vec<Sequence>),
 }

@@ -16,9 +16,12 @@
 
 mod auth;
 mod channel;
+mod command;
 mod effect;
 mod error;
 mod hub;
+mod journal;
+mod keys;
 mod options;
 mod publication;
 mod record;
@@ -26,12 +29,12 @@ mod session;
 mod stream;
 
 pub use auth::{Access, ChannelName, Decision, SubscriptionGrant};
+pub use command::{
+    Counts, History, HistoryRequest, PublishRequest, Published, Since, SubscribeRequest, Subscribed, Target, Ticket,
+};
 pub use effect::{Effect, Effects, Receiver};
 pub use error::{Disconnect, PushError, Unsubscribe};
-pub use hub::{
-    Counts, History, HistoryRequest, Hub, PublishRequest, Published, Since, SubscribeRequest, Subscribed, Target,
-    Ticket,
-};
+pub use hub::Hub;
 pub use options::{Audience, ChannelOptions, HubConfig, HubLimits, Namespaces, RecoveryMode};
 pub use publication::{ClientId, ClientInfo, Data, Kind, Position, Publication, Time};
 pub use record::{Record, RecordBody, Restored, Sequence};

@@ -24,7 +24,7 @@ pub enum RecoveryMode {
 }
 
 /// The options of a namespace. The default is closed: nobody may do anything, and nothing is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChannelOptions {
     /// Who is subscribed can be asked.
     pub presence: bool,
@@ -119,6 +119,8 @@ pub struct HubLimits {
     pub users_per_channel: usize,
     /// Groups that one session may be in. 128.
     pub groups_per_client: usize,
+    /// Publications that may wait for the store; more are refused. 100,000.
+    pub waiting: usize,
 }
 
 impl Default for HubLimits {
@@ -132,6 +134,7 @@ impl Default for HubLimits {
             idempotency_ttl: 5 * 60 * 1000,
             users_per_channel: 100,
             groups_per_client: 128,
+            waiting: 100_000,
         }
     }
 }

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use super::{Publication, Time};
 
-/// The number of a record: each is greater than all before, also over restarts.
+/// The number of a record: each is greater than all before, also over restarts, and follows the one before without a gap.
+///
+/// The one gap is told on purpose: once the hub has heard that the store failed, it leaves a number out. What a store is
+/// given between its failure and that gap was made without knowing of it, is refused with the rest, and must not be kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sequence(pub u64);
 
@@ -33,13 +36,14 @@ pub enum RecordBody {
         /// The publisher's key by which it is not published twice.
         idempotency_key: Option<Arc<str>>,
     },
-    /// A stream was emptied, or has begun a new life: what comes before it in the stream does not count any more.
+    /// A stream was emptied, or has begun a new life with what it has: of the publications before this record those up to
+    /// `offset` do not count any more, the others count in `epoch`.
     Reset {
         /// The channel.
         channel: Arc<str>,
         /// The life of the stream from here on.
         epoch: Arc<str>,
-        /// The offset that it stands at.
+        /// The offset of the last publication that does not count. The stream stands there, or at a later one that counts.
         offset: u64,
         /// When.
         time: Time,
@@ -60,6 +64,6 @@ pub struct Restored {
     pub records: Vec<Record>,
     /// The next sequence is greater than this.
     pub last: Sequence,
-    /// Whether the store was closed properly: what was stored without waiting is all there.
+    /// Whether the store was closed properly and has not failed before that: what was stored without waiting is all there.
     pub clean: bool,
 }

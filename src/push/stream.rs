@@ -1,1 +1,316 @@
 //! A stream: the publications of a channel that are kept, and the position of the latest.
+//!
+//! ```text
+//!     held for their keys     kept: contiguous offsets      waiting for the store
+//!    ┌─────────┬─────────┐   ┌──────┬──────┬──────┬──────┐   ┌╌╌╌╌╌╌┬╌╌╌╌╌╌┐
+//!    │ record  │ record  │   │  5   │  6   │  7   │ 8=top│   ╎  9   ╎  10  ╎
+//!    └─────────┴─────────┘   └──────┴──────┴──────┴──────┘   └╌╌╌╌╌╌┴╌╌╌╌╌╌┘
+//! ```
+//!
+//! What a store keeps of a stream is told by [`Sequence`]s: number 0 stands for "not stored". The newest record is not let
+//! go of while the stream lives, as it is what a restart learns the stream's position from.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::{ChannelOptions, HubConfig, Position, Publication, PushError, Sequence, Since, Time};
+
+/// For how long a stream and its publications are kept.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Retention {
+    pub(super) size: usize,
+    pub(super) ttl: u64,
+    /// For how long the stream is, after its last publication.
+    pub(super) meta_ttl: u64,
+    /// For how long an idempotency key is remembered, and with it the record that has it.
+    pub(super) key_ttl: u64,
+}
+
+impl Retention {
+    /// That of a channel; none if the channel keeps no stream.
+    ///
+    /// A stream whose namespace does not exist (any more) cannot be read, but stays as it is for a while: a mistake in a
+    /// configuration is not to cost what was stored.
+    pub(super) fn of(config: &HubConfig, channel: &str) -> Option<Self> {
+        let key_ttl = config.limits.idempotency_ttl;
+        match config.options(channel) {
+            Ok(options) if options.has_history() => Some(Self::by(options, key_ttl)),
+            Ok(_) => None,
+            Err(_) => {
+                let meta_ttl = ChannelOptions::default().history_meta_ttl;
+                Some(Self { size: usize::MAX, ttl: meta_ttl, meta_ttl, key_ttl })
+            }
+        }
+    }
+
+    /// That of a channel with these options.
+    pub(super) fn by(options: &ChannelOptions, key_ttl: u64) -> Self {
+        let ttl = options.history_ttl;
+        Self { size: options.history_size, ttl, meta_ttl: options.history_meta_ttl.max(ttl), key_ttl }
+    }
+}
+
+/// The publications of one channel, and how far they have come.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) epoch: Arc<str>,
+    /// The offset of the latest publication that can be seen.
+    pub(super) top: u64,
+    /// Publications behind it that wait for the store.
+    pub(super) waiting: u64,
+    /// When the hub's schedule has this stream next: never too late, at times too early.
+    pub(super) due: Option<Time>,
+    entries: VecDeque<Entry>,
+    /// Bytes of data in `entries`.
+    bytes: usize,
+    /// Records of publications that are gone from `entries`, with an idempotency key that is still remembered; until when.
+    held: VecDeque<(Time, Sequence)>,
+    /// A record besides those in `entries` that tells where the stream stands: a reset, or the last publication once it
+    /// has left.
+    mark: Sequence,
+    /// When it last had a publication.
+    touched: Time,
+}
+
+/// A publication that is kept.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) publication: Arc<Publication>,
+    pub(super) sequence: Sequence,
+    /// When it was published. Not after the restart that brought it back, whatever the clock said before.
+    pub(super) at: Time,
+    pub(super) has_key: bool,
+}
+
+impl Stream {
+    pub(super) fn new(epoch: Arc<str>, now: Time) -> Self {
+        Self {
+            epoch,
+            top: 0,
+            waiting: 0,
+            due: None,
+            entries: VecDeque::new(),
+            bytes: 0,
+            held: VecDeque::new(),
+            mark: Sequence::default(),
+            touched: now,
+        }
+    }
+
+    /// Where it stands.
+    pub(super) fn position(&self) -> Position {
+        Position { offset: self.top, epoch: Arc::clone(&self.epoch) }
+    }
+
+    /// The offset of the next publication.
+    pub(super) const fn next_offset(&self) -> u64 {
+        self.top + self.waiting + 1
+    }
+
+    /// Whether nothing would be lost with it: a new one would begin just so.
+    pub(super) const fn is_blank(&self) -> bool {
+        self.top == 0 && self.waiting == 0 && self.mark.0 == 0
+    }
+
+    /// How many publications it keeps, and how many bytes of data.
+    pub(super) fn kept(&self) -> (usize, usize) {
+        (self.entries.len(), self.bytes)
+    }
+
+    /// Adds the next publication. Records that may go are added to `gone`.
+    pub(super) fn push(&mut self, entry: Entry, retention: Retention, now: Time, gone: &mut Vec<Sequence>) {
+        debug_assert_eq!(entry.publication.offset, self.top + 1);
+        self.append(entry);
+        self.trim(retention, now, gone);
+    }
+
+    fn append(&mut self, entry: Entry) {
+        self.top = entry.publication.offset;
+        self.touched = self.touched.max(entry.at);
+        self.bytes += entry.publication.data.bytes.len();
+        self.entries.push_back(entry);
+    }
+
+    /// Lets go of publications that are too many or too old.
+    pub(super) fn trim(&mut self, retention: Retention, now: Time, gone: &mut Vec<Sequence>) {
+        while self.entries.len() > retention.size
+            || self.entries.front().is_some_and(|entry| now >= entry.at.plus(retention.ttl))
+        {
+            self.evict(retention.key_ttl, now, gone);
+        }
+        while self.held.front().is_some_and(|&(until, _)| now >= until) {
+            if let Some((_, sequence)) = self.held.pop_front()
+                && sequence != self.mark
+            {
+                gone.push(sequence);
+            }
+        }
+        // The mark has done its work once a publication behind it is kept, and nothing that it is to hide is left.
+        let is_behind = |sequence| sequence > self.mark;
+        if self.entries.front().is_some_and(|entry| is_behind(entry.sequence))
+            && self.held.front().is_none_or(|&(_, sequence)| is_behind(sequence))
+        {
+            self.replace_mark(Sequence::default(), gone);
+        }
+        if self.entries.capacity() > 64 && self.entries.len() < self.entries.capacity() / 4 {
+            self.entries.shrink_to(2 * self.entries.len());
+        }
+    }
+
+    /// Takes the oldest publication out.
+    fn evict(&mut self, key_ttl: u64, now: Time, gone: &mut Vec<Sequence>) {
+        let Some(entry) = self.entries.pop_front() else { return };
+        self.bytes -= entry.publication.data.bytes.len();
+        let key_until = entry.at.plus(key_ttl);
+        let is_held = entry.has_key && now < key_until && entry.sequence.0 > 0;
+        if is_held {
+            self.held.push_back((key_until, entry.sequence));
+        }
+        if self.entries.is_empty() && entry.sequence > self.mark {
+            self.replace_mark(entry.sequence, gone);
+        } else if !is_held {
+            gone.push(entry.sequence);
+        }
+    }
+
+    fn replace_mark(&mut self, mark: Sequence, gone: &mut Vec<Sequence>) {
+        let old = std::mem::replace(&mut self.mark, mark);
+        if self.held.binary_search_by_key(&old, |&(_, sequence)| sequence).is_err() {
+            gone.push(old);
+        }
+    }
+
+    /// Empties it, or lets it begin a new epoch with what it has, as the record `reset` says.
+    pub(super) fn reset(
+        &mut self,
+        reset: Sequence,
+        epoch: Arc<str>,
+        offset: u64,
+        retention: Retention,
+        now: Time,
+        gone: &mut Vec<Sequence>,
+    ) {
+        while self.entries.front().is_some_and(|entry| entry.publication.offset <= offset) {
+            self.evict(retention.key_ttl, now, gone);
+        }
+        self.replace_mark(reset, gone);
+        self.epoch = epoch;
+        self.top = self.top.max(offset);
+        self.touched = self.touched.max(now);
+    }
+
+    /// See the field.
+    pub(super) const fn mark(&self) -> Sequence {
+        self.mark
+    }
+
+    /// The record that a reset was written again as, because the first could not be stored.
+    pub(super) fn rename_mark(&mut self, from: Sequence, to: Sequence) {
+        if self.mark == from {
+            self.mark = to;
+        }
+    }
+
+    /// Adds a publication that a store has brought back. One that does not follow what is there replaces it: a stream has
+    /// no gaps, and of two with the same offset the later is the one that was acknowledged.
+    pub(super) fn restore(
+        &mut self,
+        epoch: &Arc<str>,
+        entry: Entry,
+        retention: Retention,
+        now: Time,
+        gone: &mut Vec<Sequence>,
+    ) {
+        let offset = entry.publication.offset;
+        if self.epoch != *epoch {
+            self.epoch = Arc::clone(epoch);
+            self.clear(retention, now, gone);
+        } else if offset > self.top + 1 {
+            self.clear(retention, now, gone);
+        }
+        while self.entries.back().is_some_and(|last| last.publication.offset >= offset) {
+            if let Some(last) = self.entries.pop_back() {
+                self.bytes -= last.publication.data.bytes.len();
+                gone.push(last.sequence);
+            }
+        }
+        self.append(entry);
+    }
+
+    fn clear(&mut self, retention: Retention, now: Time, gone: &mut Vec<Sequence>) {
+        while !self.entries.is_empty() {
+            self.evict(retention.key_ttl, now, gone);
+        }
+    }
+
+    /// Gives up all of its records: it is over.
+    pub(super) fn into_records(mut self, gone: &mut Vec<Sequence>) {
+        self.held.retain(|&(_, sequence)| sequence != self.mark);
+        gone.extend(self.held.iter().map(|&(_, sequence)| sequence));
+        gone.extend(self.entries.iter().map(|entry| entry.sequence));
+        gone.push(self.mark);
+    }
+
+    /// When there is something to trim next, or, if nobody listens, when it is over.
+    pub(super) fn next_due(&self, retention: Retention, is_idle: bool) -> Option<Time> {
+        let expires = self.entries.front().map(|entry| entry.at.plus(retention.ttl));
+        let released = self.held.front().map(|&(until, _)| until);
+        let is_over = (is_idle && self.waiting == 0).then(|| self.over_at(retention));
+        [expires, released, is_over].into_iter().flatten().min()
+    }
+
+    /// When nothing of it is remembered any more.
+    pub(super) fn over_at(&self, retention: Retention) -> Time {
+        self.touched.plus(retention.meta_ttl)
+    }
+
+    /// The offset before the oldest that is kept.
+    pub(super) fn floor(&self) -> u64 {
+        self.top - self.entries.len() as u64
+    }
+
+    /// All publications since `since`; none at all if some are missing, or if they are more than `limit`.
+    pub(super) fn recover(&self, since: Since<'_>, limit: usize) -> Option<Vec<Arc<Publication>>> {
+        let is_same = since.epoch.is_empty() || *since.epoch == *self.epoch;
+        if !is_same || since.offset < self.floor() || since.offset > self.top {
+            return None;
+        }
+        let missed = (self.top - since.offset) as usize;
+        let from = self.entries.len() - missed;
+        (missed <= limit).then(|| self.range(from..self.entries.len()).collect())
+    }
+
+    /// The latest publication, if it is still kept.
+    pub(super) fn latest(&self) -> Option<&Arc<Publication>> {
+        self.entries.back().map(|entry| &entry.publication)
+    }
+
+    /// At most `limit` publications behind `since`, or before it and newest first if in reverse.
+    ///
+    /// # Errors
+    /// `UnrecoverablePosition`: the epoch is another.
+    pub(super) fn read(
+        &self,
+        since: Option<Since<'_>>,
+        is_reverse: bool,
+        limit: usize,
+    ) -> Result<Vec<Arc<Publication>>, PushError> {
+        if since.is_some_and(|since| !since.epoch.is_empty() && *since.epoch != *self.epoch) {
+            return Err(PushError::UnrecoverablePosition);
+        }
+        let len = self.entries.len();
+        // How many of those that are kept have an offset up to this one.
+        let up_to = |offset: u64| (offset.saturating_sub(self.floor()) as usize).min(len);
+        Ok(if is_reverse {
+            let end = since.map_or(len, |since| up_to(since.offset.saturating_sub(1)));
+            self.range(end.saturating_sub(limit)..end).rev().collect()
+        } else {
+            let start = since.map_or(0, |since| up_to(since.offset));
+            self.range(start..len.min(start.saturating_add(limit))).collect()
+        })
+    }
+
+    fn range(&self, range: std::ops::Range<usize>) -> impl DoubleEndedIterator<Item = Arc<Publication>> {
+        self.entries.range(range).map(|entry| Arc::clone(&entry.publication))
+    }
+}

@@ -253,6 +253,7 @@ impl ClientLimitArgs {
             idempotency_ttl: milliseconds(self.idempotency_ttl),
             users_per_channel: self.max_users_per_channel,
             groups_per_client: self.max_groups,
+            ..HubLimits::default()
         };
         config.max_command = self.max_command.0;
         config.max_commands_per_message = self.max_commands;
