@@ -29,6 +29,8 @@ const RESERVED: [HeaderName; 10] = [
     header::UPGRADE,
 ];
 
+const HEADER: &str = "hook-header";
+
 /// The application's URLs, and the connections kept to them.
 pub(super) struct Backend {
     agent: Agent,
@@ -41,15 +43,16 @@ pub(super) struct Backend {
 impl Backend {
     pub(super) fn new(config: &HookConfig) -> Result<Self, ConfigError> {
         let mut urls = BTreeMap::new();
-        for (key, url) in config.urls() {
+        for (kind, url) in config.urls() {
             if let Some(url) = url {
-                urls.insert(key, parse_url(key, url)?);
+                urls.insert(kind, parse_url(kind, url)?);
             }
         }
         for name in &config.forward_fields {
-            field_name("hooks.forward_fields", name)?;
+            field_name("hook-forward", name)?;
         }
-        let agent = agent(config, urls.values().any(|url| url.scheme_str() == Some("https")))?;
+        let secure = urls.iter().find(|(_, url)| url.scheme_str() == Some("https")).map(|(kind, _)| *kind);
+        let agent = agent(config, secure)?;
         Ok(Self { agent, urls, fields: given_fields(&config.fields)?, max_answer: config.max_answer })
     }
 
@@ -60,7 +63,7 @@ impl Backend {
 
     /// Asks, and reads the answer, all of it within `left`.
     pub(super) fn ask(&self, request: &HookRequest, left: Duration) -> Result<HookAnswer, HookFailure> {
-        let unavailable = |why: String| HookFailure::Unavailable(format!("hooks.{}: {why}", request.kind()));
+        let unavailable = |why: String| HookFailure::Unavailable(format!("{}: {why}", key_of(request.kind())));
         let body = self.post(request, left).map_err(unavailable)?;
         json::answer(request, &body).map_err(|refusal| match refusal {
             json::Refusal::Says(failure) => failure,
@@ -110,7 +113,8 @@ fn read(body: &mut Body, max: usize) -> Result<Vec<u8>, String> {
     }
 }
 
-fn agent(config: &HookConfig, tls: bool) -> Result<Agent, ConfigError> {
+/// `secure` is the kind of a URL that needs TLS, if one does.
+fn agent(config: &HookConfig, secure: Option<&str>) -> Result<Agent, ConfigError> {
     let mut builder = Agent::config_builder()
         // An application is beside this server: the environment's proxy is for the way out.
         .proxy(None)
@@ -121,33 +125,38 @@ fn agent(config: &HookConfig, tls: bool) -> Result<Agent, ConfigError> {
         .max_idle_connections_per_host(config.concurrency)
         .max_response_header_size(16 << 10)
         .user_agent(concat!("loopwire/", env!("CARGO_PKG_VERSION")));
-    if tls {
-        builder = builder.tls_config(TlsConfig::builder().root_certs(platform_roots()?).build());
+    if let Some(kind) = secure {
+        let roots = platform_roots().map_err(|what| ConfigError { key: key_of(kind), what })?;
+        builder = builder.tls_config(TlsConfig::builder().root_certs(roots).build());
     }
     Ok(builder.build().new_agent())
 }
 
 /// What the platform trusts, as for connections that this crate dials.
-fn platform_roots() -> Result<RootCerts, ConfigError> {
+fn platform_roots() -> Result<RootCerts, String> {
     let found = rustls_native_certs::load_native_certs();
     if found.certs.is_empty() {
-        let what =
-            "an https URL needs root certificates, and the platform has none; SSL_CERT_FILE can name a file of them";
-        return Err(ConfigError { key: "hooks".to_owned(), what: what.to_owned() });
+        let what = "https needs root certificates, and the platform has none; SSL_CERT_FILE can name a file of them";
+        return Err(what.to_owned());
     }
     let roots: Vec<_> = found.certs.iter().map(|root| Certificate::from_der(root).to_owned()).collect();
     Ok(RootCerts::new_with_certs(&roots))
 }
 
-fn parse_url(key: &str, text: &str) -> Result<Uri, ConfigError> {
-    let wrong = |what: &str| ConfigError { key: format!("hooks.{key}"), what: format!("`{text}` {what}") };
+/// A URL's key in a configuration.
+pub(super) fn key_of(kind: &str) -> String {
+    format!("hook-{}-url", kind.replace('_', "-"))
+}
+
+fn parse_url(kind: &str, text: &str) -> Result<Uri, ConfigError> {
+    let wrong = |what: &str| ConfigError { key: key_of(kind), what: format!("`{text}` {what}") };
     let url: Uri = text.parse().map_err(|_| wrong("is no URL"))?;
     if !matches!(url.scheme_str(), Some("http" | "https")) {
         return Err(wrong("has to begin with http:// or https://"));
     }
     match url.authority() {
         Some(authority) if authority.as_str().contains('@') => {
-            Err(wrong("has a user in it: put an Authorization field into hooks.fields instead"))
+            Err(wrong("has a user in it: give an Authorization field by hook-header instead"))
         }
         Some(authority) if !authority.host().is_empty() => Ok(url),
         _ => Err(wrong("names no host")),
@@ -157,12 +166,12 @@ fn parse_url(key: &str, text: &str) -> Result<Uri, ConfigError> {
 fn given_fields(given: &BTreeMap<String, String>) -> Result<HeaderMap, ConfigError> {
     let mut fields = HeaderMap::new();
     for (name, value) in given {
-        let key = format!("hooks.fields.{}", name.escape_debug());
-        let name = field_name(&key, name)?;
-        let value = HeaderValue::from_bytes(value.as_bytes())
-            .map_err(|_| ConfigError { key: key.clone(), what: "has a control character in it".to_owned() })?;
-        if fields.insert(name, value).is_some() {
-            return Err(ConfigError { key, what: "is there twice, in upper and lower case".to_owned() });
+        let wrong =
+            |what: &str| ConfigError { key: HEADER.to_owned(), what: format!("`{}` {what}", name.escape_debug()) };
+        let value =
+            HeaderValue::from_bytes(value.as_bytes()).map_err(|_| wrong("has a control character in its value"))?;
+        if fields.insert(field_name(HEADER, name)?, value).is_some() {
+            return Err(wrong("is there twice, in upper and lower case"));
         }
     }
     Ok(fields)

@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::http::Backend;
+use super::http::{Backend, key_of};
 use super::{HookAnswer, HookDone, HookFailure, HookRequest, HookTicket};
 use crate::gateway::config::{ConfigError, HookConfig};
 
@@ -65,7 +65,7 @@ impl Pool {
             let shared = Arc::clone(&pool.shared);
             thread::Builder::new().name(format!("hook-{index}")).spawn(move || shared.work()).map_err(|error| {
                 let what = format!("thread {} of {threads} cannot be started: {error}", index + 1);
-                ConfigError { key: "hooks.concurrency".to_owned(), what }
+                ConfigError { key: "hook-concurrency".to_owned(), what }
             })?;
         }
         Ok(pool)
@@ -97,7 +97,7 @@ impl Drop for Pool {
 impl Shared {
     fn add(&self, ticket: HookTicket, request: HookRequest) -> Result<(), String> {
         if !self.backend.answers(&request) {
-            return Err(format!("hooks.{} is not set", request.kind()));
+            return Err(format!("{} is not set", key_of(request.kind())));
         }
         let mut queue = self.queue();
         let bytes = data_len(&request);
@@ -139,7 +139,7 @@ impl Shared {
     fn ask(&self, request: &HookRequest, until: Instant) -> Result<HookAnswer, HookFailure> {
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            let text = format!("hooks.{}: no thread was free within {:?}", request.kind(), self.timeout);
+            let text = format!("{}: no thread was free within {:?}", key_of(request.kind()), self.timeout);
             return Err(HookFailure::Unavailable(text));
         }
         self.backend.ask(request, left)

@@ -1,6 +1,7 @@
 //! What a backend gets to see, what its answers mean, and what becomes of those that never come.
 
-mod server;
+#[path = "../../../tests/support/backend.rs"]
+mod backend;
 
 use std::io::Write;
 use std::net::TcpListener;
@@ -8,7 +9,7 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use server::{TinyServer, ok};
+use backend::{TinyServer, ok};
 
 use super::*;
 use crate::handshake::{HeadLimits, Request};
@@ -135,8 +136,8 @@ fn each_kind_of_question_has_its_url() {
     assert_eq!(path(HookRequest::SubRefresh { client: ada(), channel: "news".to_owned() }), "/sub_refresh");
     assert_eq!(path(rpc()), "/any");
     config.rpc = None;
-    assert_eq!(trouble(&config, rpc()), "hooks.rpc is not set");
-    assert_eq!(trouble(&HookConfig::default(), connect()), "hooks.connect is not set");
+    assert_eq!(trouble(&config, rpc()), "hook-rpc-url is not set");
+    assert_eq!(trouble(&HookConfig::default(), connect()), "hook-connect-url is not set");
 }
 
 /// What the answer to `request` is taken for, in a few words.
@@ -328,7 +329,7 @@ fn what_is_no_200_with_an_answer_in_time_is_no_yes() {
         [("/500", "500"), ("/201", "201"), ("/302", "302"), ("/close", ""), ("/half", ""), ("/noise", "")]
     {
         let why = trouble(&at(path), connect());
-        assert!(why.starts_with("hooks.connect: ") && why.contains(expected), "{path}: {why}");
+        assert!(why.starts_with("hook-connect-url: ") && why.contains(expected), "{path}: {why}");
     }
     let asked: Vec<String> =
         server.seen.try_iter().map(|seen| seen.head.split(' ').nth(1).unwrap().to_owned()).collect();
@@ -478,32 +479,26 @@ fn what_was_asked_is_answered_even_if_the_pool_is_gone() {
 fn a_configuration_that_cannot_be_asked_is_refused_by_its_key() {
     type Change = fn(&mut HookConfig);
     let rows: [(Change, &str); 12] = [
-        (|config| config.connect = Some("localhost/hook".to_owned()), "hooks.connect: `localhost/hook` is no URL"),
-        (|config| config.publish = Some("/hook".to_owned()), "hooks.publish: `/hook` has to begin with"),
-        (|config| config.rpc = Some("ftp://h/".to_owned()), "hooks.rpc: `ftp://h/` has to begin with"),
-        (|config| config.refresh = Some("http://a b/".to_owned()), "hooks.refresh: `http://a b/` is no URL"),
-        (|config| config.subscribe = Some(String::new()), "hooks.subscribe: `` is no URL"),
-        (|config| config.subscribe = Some("http://:80/".to_owned()), "hooks.subscribe: `http://:80/`"),
+        (|config| config.connect = Some("localhost/hook".to_owned()), "hook-connect-url: `localhost/hook` is no URL"),
+        (|config| config.publish = Some("/hook".to_owned()), "hook-publish-url: `/hook` has to begin with"),
+        (|config| config.rpc = Some("ftp://h/".to_owned()), "hook-rpc-url: `ftp://h/` has to begin with"),
+        (|config| config.refresh = Some("http://a b/".to_owned()), "hook-refresh-url: `http://a b/` is no URL"),
+        (|config| config.subscribe = Some(String::new()), "hook-subscribe-url: `` is no URL"),
+        (|config| config.subscribe = Some("http://:80/".to_owned()), "hook-subscribe-url: `http://:80/`"),
         (
             |config| config.sub_refresh = Some("http://u:p@h/".to_owned()),
-            "hooks.sub_refresh: `http://u:p@h/` has a user",
+            "hook-sub-refresh-url: `http://u:p@h/` has a user",
         ),
-        (|config| drop(config.fields.insert("X".to_owned(), "a\r\nY: b".to_owned())), "hooks.fields.X: has a control"),
-        (
-            |config| drop(config.fields.insert("X\n".to_owned(), "a".to_owned())),
-            "hooks.fields.X\\n: `X\\n` is no field",
-        ),
-        (
-            |config| drop(config.fields.insert("host".to_owned(), "a".to_owned())),
-            "hooks.fields.host: `host` belongs to",
-        ),
+        (|config| drop(config.fields.insert("X".to_owned(), "a\r\nY: b".to_owned())), "hook-header: `X` has a control"),
+        (|config| drop(config.fields.insert("X\n".to_owned(), "a".to_owned())), "hook-header: `X\\n` is no field"),
+        (|config| drop(config.fields.insert("host".to_owned(), "a".to_owned())), "hook-header: `host` belongs to"),
         (
             |config| config.fields = ["A", "a"].map(|name| (name.to_owned(), "1".to_owned())).into(),
-            "hooks.fields.a: is there twice",
+            "hook-header: `a` is there twice",
         ),
         (
             |config| config.forward_fields = vec!["Content-Length".to_owned()],
-            "hooks.forward_fields: `Content-Length` belongs to",
+            "hook-forward: `Content-Length` belongs to",
         ),
     ];
     for (change, expected) in rows {

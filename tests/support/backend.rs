@@ -1,4 +1,6 @@
-//! An HTTP server of a few lines, to be a backend.
+//! An HTTP server of a few lines, to be an application's backend.
+
+#![allow(dead_code, missing_debug_implementations, missing_docs, unreachable_pub)]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -8,32 +10,32 @@ use std::thread;
 
 /// A request as it came.
 #[derive(Clone, Debug)]
-pub(super) struct Seen {
+pub struct Seen {
     /// Which connection it came on, from 0.
-    pub(super) connection: usize,
+    pub connection: usize,
     /// The request line and the fields.
-    pub(super) head: String,
-    pub(super) body: String,
+    pub head: String,
+    pub body: String,
 }
 
 impl Seen {
     /// The values of a field.
-    pub(super) fn all(&self, name: &str) -> Vec<&str> {
+    pub fn all(&self, name: &str) -> Vec<&str> {
         let fields = self.head.lines().filter_map(|line| line.split_once(": "));
         fields.filter(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value).collect()
     }
 }
 
 /// Answers requests for as long as the process lives.
-pub(super) struct TinyServer {
-    pub(super) address: String,
+pub struct TinyServer {
+    pub address: String,
     /// What has come.
-    pub(super) seen: Receiver<Seen>,
+    pub seen: Receiver<Seen>,
 }
 
 impl TinyServer {
     /// `answer` writes an answer and says whether the connection goes on.
-    pub(super) fn start(answer: impl Fn(&Seen, &mut TcpStream) -> bool + Send + Sync + 'static) -> Self {
+    pub fn start(answer: impl Fn(&Seen, &mut TcpStream) -> bool + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (tell, seen) = channel();
@@ -56,17 +58,17 @@ impl TinyServer {
     }
 
     /// One that answers every request with this.
-    pub(super) fn saying(json: &'static str) -> Self {
+    pub fn saying(json: &'static str) -> Self {
         Self::start(move |_, stream| stream.write_all(ok(json).as_bytes()).is_ok())
     }
 
-    pub(super) fn url(&self, path: &str) -> String {
+    pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 }
 
 /// A 200 with this body.
-pub(super) fn ok(body: &str) -> String {
+pub fn ok(body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
