@@ -25,5 +25,6 @@ mod token;
 mod transport;
 
 pub use config::{ConfigError, GatewayConfig, HookConfig, RawConfig, TokenConfig};
+pub use handle::{Answer, GatewayHandle, Publish, To};
 pub use server::Gateway;
 pub use token::{Claims, Issuer, Override, Overrides, SubscriptionClaims, TokenError, Verifier};

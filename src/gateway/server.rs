@@ -6,10 +6,11 @@ use std::fmt;
 
 use super::config::{ConfigError, GatewayConfig};
 use super::core::{ClientKind, Core, TIMER, key_of};
+use super::handle::GatewayHandle;
 use super::transport::judge_origin;
 use super::{api, centrifugo, raw};
 use crate::endpoint::{Connections, Handler, HttpAnswer, HttpExchange, ServerHandle, Upgrade, WebSocket};
-use crate::handshake::{Request, Response, UpgradeRequest};
+use crate::handshake::{Rejection, Request, Response, UpgradeRequest};
 use crate::net::PeerAddr;
 use crate::protocol::Closed;
 use crate::push::Restored;
@@ -44,6 +45,11 @@ impl Gateway {
         handle: ServerHandle,
     ) -> Result<Self, ConfigError> {
         Ok(Self { core: Core::new(config, store, handle)?, pages: BTreeMap::new(), reload: None })
+    }
+
+    /// The way in from other threads.
+    pub fn handle(&self) -> GatewayHandle {
+        GatewayHandle::new(self.core.server.clone())
     }
 
     /// Answers GET requests for `path` with `response`, as it is.
@@ -118,7 +124,10 @@ impl Handler for Gateway {
         }
         let answer = api::on_http(&mut self.core, connections, exchange);
         self.core.settle(connections);
-        answer
+        match answer {
+            HttpAnswer::Default => Rejection::not_found().response().into(),
+            answer => answer,
+        }
     }
 
     fn on_open(&mut self, ws: &mut WebSocket<'_>) {
