@@ -25,7 +25,7 @@ pub struct GatewayConfig {
     pub api_insecure: bool,
     /// From which pages browsers may connect. A client that names no origin is no browser, and may.
     pub origins: OriginPolicy,
-    /// Limits and times of connections as WebSockets; `max_message` and the pings are each protocol's own.
+    /// Limits and times of connections as `WebSocket`s; `max_message` and the pings are each protocol's own.
     pub websocket: Config,
     /// How often clients of the client protocol are pinged; zero: never. 25 s.
     pub ping_interval: Duration,

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use super::agenda::Agenda;
-use super::clock::{Clock, millis, unix_seconds};
+use super::clock::{Clock, millis};
 use super::config::{ConfigError, GatewayConfig};
-use super::hooks::{About, HookDone, HookFailure, HookRequest, HookTicket, Hooks, Question};
+use super::hooks::{About, HookAnswer, HookDone, HookFailure, HookRequest, HookTicket, Hooks, Question};
 use super::metrics::Metrics;
 use super::token::Verifier;
 use super::transport::Transports;
@@ -53,9 +54,7 @@ pub(super) struct Core {
     pub(super) store_failing: bool,
     /// Whether the server is going.
     pub(super) draining: bool,
-    server: ServerHandle,
-    /// Which of the pools of threads that ask backends is in use: an answer of an earlier one is nobody's.
-    hooks_generation: u64,
+    pub(super) server: ServerHandle,
     clock: Clock,
     agenda: Agenda,
     /// The timer for what is due next, and when that is.
@@ -81,7 +80,7 @@ pub(super) enum ClientKind {
 }
 
 /// Who is told when a publish is on disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Waiter {
     /// A client of the Centrifugo protocol, by its command's id.
     Centrifugo { key: SessionKey, command: u32 },
@@ -89,12 +88,8 @@ pub(super) enum Waiter {
     Raw { key: SessionKey },
     /// A request of the server API: the answer's `index`th part.
     Api { exchange: ConnectionId, index: usize },
-}
-
-/// Posted to the loop by a thread that asks backends.
-struct Answered {
-    generation: u64,
-    done: HookDone,
+    /// Another thread of this process.
+    Handle(Sender<Result<Position, PushError>>),
 }
 
 /// The only key of this gateway's timers of the loop.
@@ -108,7 +103,7 @@ impl Core {
     ) -> Result<Self, ConfigError> {
         let clock = Clock::start();
         let verifier = Verifier::new(&config.token)?;
-        let hooks = start_hooks(&config, &server, 0)?;
+        let hooks = start_hooks(&config, &server)?;
         let (store, restored) = store.unzip();
         let mut effects = Effects::new();
         let hub_config = HubConfig { stored: store.is_some(), ..config.hub.clone() };
@@ -129,7 +124,6 @@ impl Core {
             store_failing: false,
             draining: false,
             server,
-            hooks_generation: 0,
             clock,
             agenda: Agenda::default(),
             timer: None,
@@ -145,13 +139,8 @@ impl Core {
     ) -> Result<(), ConfigError> {
         let verifier = Verifier::new(&config.token)?;
         if config.hooks != self.config.hooks {
-            self.hooks = start_hooks(&config, &self.server, self.hooks_generation + 1)?;
-            self.hooks_generation += 1;
-            let unanswered: Vec<_> = self.questions.drain().map(|(_, question)| question).collect();
-            for question in unanswered {
-                let failure = HookFailure::Unavailable("the backends were configured anew".to_owned());
-                self.go_on(connections, question, Err(failure));
-            }
+            // What was asked before is answered by those who were asked.
+            self.hooks = start_hooks(&config, &self.server)?;
         }
         self.verifier = verifier;
         self.transports = Transports::new(&config);
@@ -268,6 +257,8 @@ impl Core {
                 Waiter::Api { exchange, index } => {
                     api::acknowledged(self, connections, exchange, index, result.clone());
                 }
+                // It may not want to know.
+                Waiter::Handle(sender) => drop(sender.send(result.clone())),
             }
         }
     }
@@ -304,14 +295,13 @@ impl Core {
 
     /// Takes what another thread has posted, if it is for here.
     pub(super) fn take(&mut self, connections: &mut Connections<'_>, task: Box<dyn std::any::Any + Send>) {
-        let task = match task.downcast::<Answered>() {
-            Ok(answered) if answered.generation == self.hooks_generation => {
-                if let Some(question) = self.questions.remove(&answered.done.ticket) {
-                    self.go_on(connections, question, answered.done.outcome);
+        let task = match task.downcast::<HookDone>() {
+            Ok(done) => {
+                if let Some(question) = self.questions.remove(&done.ticket) {
+                    self.go_on(connections, question, done.outcome);
                 }
                 return;
             }
-            Ok(_) => return,
             Err(task) => task,
         };
         let task = match task.downcast::<StoreEvent>() {
@@ -327,7 +317,7 @@ impl Core {
         &mut self,
         connections: &mut Connections<'_>,
         question: Question,
-        outcome: Result<super::hooks::HookAnswer, HookFailure>,
+        outcome: Result<HookAnswer, HookFailure>,
     ) {
         if let Err(HookFailure::Unavailable(why)) = &outcome {
             log::warn!("a backend did not answer: {why}");
@@ -427,11 +417,6 @@ impl Core {
     pub(super) fn now(&self, connections: &Connections<'_>) -> Time {
         self.clock.at(connections.now())
     }
-
-    /// The hub's time of a moment that a token or a backend names in Unix seconds.
-    pub(super) fn time_of(&self, connections: &Connections<'_>, unix: u64) -> Time {
-        self.now(connections).plus(unix.saturating_sub(unix_seconds()).saturating_mul(1000))
-    }
 }
 
 impl Drop for Core {
@@ -444,11 +429,11 @@ impl Drop for Core {
     }
 }
 
-fn start_hooks(config: &GatewayConfig, server: &ServerHandle, generation: u64) -> Result<Hooks, ConfigError> {
+fn start_hooks(config: &GatewayConfig, server: &ServerHandle) -> Result<Hooks, ConfigError> {
     let server = server.clone();
     Hooks::start(&config.hooks, move |done| {
         // A server that has stopped waits for no answer.
-        let _ = server.post(0, Answered { generation, done });
+        let _ = server.post(0, done);
     })
 }
 

@@ -50,7 +50,8 @@ impl Turn<'_, '_> {
             };
         }
         if self.core.config.hooks.connect.is_some() {
-            return self.ask_who(id, request);
+            self.ask_who(id, request);
+            return Ok(None);
         }
         if self.core.config.allow_anonymous || self.core.config.hub.insecure {
             return self.enter(&request, Credentials::default());
@@ -58,9 +59,9 @@ impl Turn<'_, '_> {
         self.refuse(PushError::Unauthorized)
     }
 
-    fn ask_who(&mut self, id: u32, request: Connect) -> Outcome {
+    fn ask_who(&mut self, id: u32, request: Connect) {
         let client = self.facts();
-        let Some(session) = self.session() else { return Ok(None) };
+        let Some(session) = self.session() else { return };
         session.state = State::Asking;
         let question = HookRequest::Connect {
             client,
@@ -71,7 +72,6 @@ impl Turn<'_, '_> {
         };
         let about = Subject::Connect { command: id, request: Box::new(request) };
         self.ask(question, about);
-        Ok(None)
     }
 
     /// A backend has said who the client is.
@@ -177,7 +177,7 @@ impl Turn<'_, '_> {
         let answer = self.core.hub.subscribe(self.key, channel, grant, how, now, effects)?;
         // Its client hears of it by the answer to `connect`.
         effects.retain(|effect| !matches!(effect, Effect::Subscribed { to, .. } if to.key == self.key));
-        Ok(SubscribeResult { answer, data: grants::json(claims.data.as_deref()) })
+        Ok(SubscribeResult { answer, data: claims.data() })
     }
 
     /// A new token for a connection.
@@ -249,6 +249,7 @@ impl Turn<'_, '_> {
 
 impl Credentials {
     fn of_token(claims: Claims) -> Self {
+        let info = claims.info();
         let mut subs = claims.subs;
         for channel in claims.channels {
             subs.entry(channel).or_default();
@@ -256,7 +257,7 @@ impl Credentials {
         subs.remove("");
         Self {
             user: claims.sub,
-            info: grants::info(claims.info.as_deref(), claims.b64info.as_deref()),
+            info,
             expire_at: claims.expire_at.or(claims.exp).filter(|at| *at > 0),
             data: None,
             subs,

@@ -52,7 +52,7 @@ pub(super) fn accept(core: &Core, request: &UpgradeRequest, _: &PeerAddr) -> Upg
         .data(Opening {
             format: if is_protobuf { Format::Protobuf } else { Format::Json },
             websocket_pings: pings,
-            forwarded: session::forwarded(&core.config.hooks, request.fields()),
+            forwarded: core.config.hooks.forwarded(request.fields()).into(),
         });
     match chosen {
         Some(protocol) => upgrade.protocol(protocol),

@@ -4,12 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::messages::{Command, Connect, Format, Method, Subscribe};
-use crate::gateway::config::HookConfig;
-use crate::handshake::Fields;
 use crate::push::{ClientId, Data, Time};
 
-/// Fields of an opening handshake that backends get to see.
-pub(super) type Forwarded = Option<Arc<[(String, String)]>>;
+/// Fields of an opening handshake that backends get to see; mostly there are none.
+pub(super) type Forwarded = Box<[(String, String)]>;
 
 /// What the opening handshake has told, on its way to the session.
 #[derive(Debug)]
@@ -105,7 +103,7 @@ impl Session {
             deadline: Some(deadline),
             pinged: None,
             spent_until: 0,
-            forwarded: opening.forwarded.take(),
+            forwarded: std::mem::take(&mut opening.forwarded),
             waiting: None,
         }
     }
@@ -136,15 +134,15 @@ impl Session {
 }
 
 impl Line {
-    /// Lets a command wait, unless it would be more than so many, or than so many bytes.
-    pub(super) fn push(&mut self, command: Command, max_commands: usize, max_bytes: usize) -> Result<(), Command> {
+    /// Lets a command wait; not if it would be more than so many, or than so many bytes.
+    pub(super) fn push(&mut self, command: Command, max_commands: usize, max_bytes: usize) -> bool {
         let size = command.size();
         if self.commands.len() >= max_commands || self.bytes + size > max_bytes {
-            return Err(command);
+            return false;
         }
         self.bytes += size;
         self.commands.push_back(command);
-        Ok(())
+        true
     }
 
     pub(super) fn pop(&mut self) -> Option<Command> {
@@ -173,16 +171,4 @@ impl Command {
         };
         size_of::<Self>() + texts
     }
-}
-
-/// The fields of a handshake that are to be sent along with questions, if any are ever asked.
-pub(super) fn forwarded(hooks: &HookConfig, fields: &Fields) -> Forwarded {
-    let asks = [&hooks.connect, &hooks.refresh, &hooks.subscribe, &hooks.publish, &hooks.rpc, &hooks.sub_refresh];
-    if asks.iter().all(|url| url.is_none()) {
-        return None;
-    }
-    let wanted = |name: &str| hooks.forward_fields.iter().any(|wanted| wanted.eq_ignore_ascii_case(name));
-    let all = fields.iter().filter(|(name, _)| wanted(name));
-    let found: Vec<_> = all.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    (!found.is_empty()).then(|| found.into())
 }

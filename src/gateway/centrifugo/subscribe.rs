@@ -107,7 +107,7 @@ impl Turn<'_, '_> {
 
     fn subscribe_permitted(&mut self, request: &Subscribe, permit: Permit) -> Outcome {
         let now = self.core.now(self.connections);
-        let ttl = self.ttl_of(permit.expire_at)?;
+        let ttl = ttl_of(permit.expire_at)?;
         let of_backend = permit.of_backend && self.core.config.hooks.sub_refresh.is_some();
         let mut grant = permit.grant;
         // The hub ends it once the time for a refresh is over, too; a backend is asked instead.
@@ -123,7 +123,7 @@ impl Turn<'_, '_> {
             recoverable: request.recoverable && reads_history,
             join_leave: request.join_leave && self.is_in(options.presence_for),
             reject_unrecovered: request.flag & Subscribe::REJECT_UNRECOVERED != 0,
-            server_side: false,
+            ..SubscribeRequest::default()
         };
         let effects = &mut self.core.effects;
         let mut answer = self.core.hub.subscribe(self.key, &request.channel, grant, how, now, effects)?;
@@ -132,15 +132,6 @@ impl Turn<'_, '_> {
             self.refresh_later(request.channel.as_str().into(), now.plus(ttl));
         }
         Ok(Some(Reply::Subscribe(SubscribeResult { answer, data: permit.data })))
-    }
-
-    /// Milliseconds until a moment in Unix seconds; 0 and none at all are never.
-    fn ttl_of(&self, expire_at: Option<u64>) -> Result<Option<u64>, PushError> {
-        match expire_at.filter(|at| *at > 0).map(seconds_left) {
-            None => Ok(None),
-            Some(None) => Err(PushError::Expired),
-            Some(Some(seconds)) => Ok(Some(seconds.saturating_mul(1000))),
-        }
     }
 
     /// When a subscription ends that expires in so many milliseconds.
@@ -178,7 +169,7 @@ impl Turn<'_, '_> {
         if !self.is_meant(&claims, &channel) {
             return Err(Disconnect::INVALID_TOKEN.into());
         }
-        let ttl = self.ttl_of(claims.expire_at.or(claims.exp))?;
+        let ttl = ttl_of(claims.expire_at.or(claims.exp))?;
         let now = self.core.now(self.connections);
         let end = ttl.map(|ttl| self.end_of_subscription(now, ttl));
         self.core.hub.refresh_subscription(self.key, &channel, end);
@@ -236,7 +227,7 @@ impl Turn<'_, '_> {
             session.waiting().refreshing_subscription = false;
         }
         let now = self.core.now(self.connections);
-        match outcome.map_err(|_| PushError::Expired).and_then(|expire_at| self.ttl_of(expire_at)) {
+        match outcome.map_err(|_| PushError::Expired).and_then(ttl_of) {
             // The client may have ended it meanwhile.
             Ok(Some(ttl)) if self.core.hub.is_subscribed(self.key, &channel) => {
                 self.refresh_later(channel, now.plus(ttl));
@@ -248,5 +239,14 @@ impl Turn<'_, '_> {
             }
         }
         self.core.plan(self.key);
+    }
+}
+
+/// Milliseconds until a moment in Unix seconds; 0 and none at all are never.
+fn ttl_of(expire_at: Option<u64>) -> Result<Option<u64>, PushError> {
+    match expire_at.filter(|at| *at > 0).map(seconds_left) {
+        None => Ok(None),
+        Some(None) => Err(PushError::Expired),
+        Some(Some(seconds)) => Ok(Some(seconds.saturating_mul(1000))),
     }
 }

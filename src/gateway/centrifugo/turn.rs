@@ -71,7 +71,7 @@ impl Turn<'_, '_> {
             None => {}
             Some(State::Asking) if !matches!(command.method, Method::Connect(_)) => {
                 let waits = self.session().map(|it| it.waiting().commands.push(command, max_commands, max_bytes));
-                if let Some(Err(_)) = waits {
+                if waits == Some(false) {
                     self.disconnect(&Disconnect::TOO_MANY_REQUESTS);
                 }
             }
@@ -184,8 +184,8 @@ impl Turn<'_, '_> {
     /// Counts a command against its client's rate: up to two seconds' worth of commands at once are carried out, further
     /// ones up to twice that are refused, and who goes on is sent away (the generic cell rate algorithm).
     fn charge(&mut self) -> Result<(), Refused> {
-        let Some(rate) = self.core.config.max_command_rate else { return Ok(()) };
         const SECOND: u64 = 1_000_000;
+        let Some(rate) = self.core.config.max_command_rate else { return Ok(()) };
         let now = self.core.now(self.connections).0.saturating_mul(1000);
         let Some(session) = self.session() else { return Ok(()) };
         session.spent_until = session.spent_until.max(now) + SECOND / u64::from(rate.max(1));
@@ -209,10 +209,8 @@ impl Turn<'_, '_> {
     pub(super) fn enqueue(&mut self, line: fn(&mut Session) -> &mut Line, command: Command) -> Outcome {
         let (max_commands, max_bytes) = self.room();
         let Some(session) = self.session() else { return Ok(None) };
-        match line(session).push(command, max_commands, max_bytes) {
-            Ok(()) => Ok(None),
-            Err(_) => Err(PushError::TooManyRequests.into()),
-        }
+        let waits = line(session).push(command, max_commands, max_bytes);
+        if waits { Ok(None) } else { Err(PushError::TooManyRequests.into()) }
     }
 
     /// How many commands, and how many bytes of them, may wait in a line.
@@ -255,12 +253,6 @@ impl Turn<'_, '_> {
             Format::Json => ("json", "json"),
             Format::Protobuf => ("protobuf", "binary"),
         };
-        ClientFacts {
-            client: session.client.to_string(),
-            user,
-            protocol,
-            encoding,
-            fields: session.forwarded.as_deref().map(<[_]>::to_vec).unwrap_or_default(),
-        }
+        ClientFacts { client: session.client.to_string(), user, protocol, encoding, fields: session.forwarded.to_vec() }
     }
 }

@@ -466,10 +466,10 @@ impl Credentials {
             grant_among(&claims.channels, &claims.subs, channel)
         };
         Self {
-            info: grants::info(claims.info.as_deref(), claims.b64info.as_deref()).filter(|_| claims.channel.is_none()),
+            info: claims.info().filter(|_| claims.channel.is_none()),
             user: claims.sub,
             expire_at: claims.expire_at.or(claims.exp),
-            welcome: claims.subs.get(channel).and_then(|sub| grants::json(sub.data.as_deref())),
+            welcome: claims.subs.get(channel).and_then(SubscriptionClaims::data),
             grant,
             of_backend: false,
         }
