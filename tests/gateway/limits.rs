@@ -1,0 +1,85 @@
+//! What one client may ask of the server, at its limits and beyond.
+
+use serde_json::json;
+use tungstenite::Message;
+
+use crate::talk::{Push, token, token_of};
+
+#[test]
+fn users_have_so_many_connections() {
+    let push = Push::start(|config| config.hub.limits.connections_per_user = Some(2));
+    let (_first, second) = (push.client("42"), push.client("42"));
+    let mut third = push.open();
+    third.say("connect", json!({ "token": token("42") }));
+    assert_eq!(third.sent_away(), 3504);
+    drop(second);
+    push.server.wait_until("the second is gone", |_| push.handle.connections_of("42").wait().unwrap() == 1);
+    push.client("42");
+    push.client("43");
+}
+
+#[test]
+fn a_token_subscribes_to_no_more_channels_than_a_client_may() {
+    let push = Push::start(|config| config.hub.limits.channels_per_client = 3);
+    let with = |count: u32| {
+        let token = token_of(|claims| claims.channels = (0..count).map(|n| format!("c{n}")).collect());
+        json!({ "token": token })
+    };
+    push.connect(with(3));
+    let mut client = push.open();
+    client.say("connect", with(4));
+    assert_eq!(client.sent_away(), 3505);
+}
+
+#[test]
+fn a_message_has_so_many_commands() {
+    let push = Push::start(|config| config.max_commands_per_message = 10);
+    let mut client = push.client("42");
+    let pings = |count: u32| (0..count).map(|n| format!(r#"{{"id":{},"ping":{{}}}}"#, n + 100)).collect::<Vec<_>>();
+    client.send(&pings(10).join("\n"));
+    for n in 0..10 {
+        assert_eq!(client.hear()["id"], n + 100);
+    }
+    client.send(&pings(11).join("\n"));
+    assert_eq!(client.sent_away(), 3501, "not one of them is carried out");
+}
+
+#[test]
+fn a_message_has_so_many_bytes() {
+    let push = Push::start(|_| ());
+    let mut client = push.client("42");
+    let padded = |len: usize| {
+        let mut text = r#"{"id":9,"ping":{}}"#.to_owned();
+        text.push_str(&" ".repeat(len - text.len()));
+        text
+    };
+    client.send(&padded(65_536));
+    assert_eq!(client.hear()["id"], 9);
+    client.send(&padded(65_537));
+    match client.peer.read().unwrap() {
+        Message::Close(Some(frame)) => assert_eq!(u16::from(frame.code), 1009),
+        other => panic!("not closed: {other:?}"),
+    }
+}
+
+#[test]
+fn commands_come_at_a_certain_rate() {
+    // Two seconds' worth at once are carried out, as many more are refused, and who goes on is sent away.
+    let push = Push::start(|config| config.max_command_rate = Some(5));
+    let mut client = push.client("42");
+    for _ in 0..10 {
+        client.ask("ping", json!({}));
+    }
+    // What time passes meanwhile gives room again.
+    let mut refused = 0;
+    let last = loop {
+        client.say("ping", json!({}));
+        let answer = client.hear();
+        if answer.get("push").is_some() {
+            break answer;
+        }
+        refused += u32::from(answer["error"]["code"] == 111);
+    };
+    assert!(refused >= 5, "{refused}");
+    assert_eq!(last["push"]["disconnect"]["code"], 3013);
+}

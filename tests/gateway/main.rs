@@ -1,0 +1,15 @@
+//! The push server over real sockets: what its clients and its application see, told as conversations.
+
+// A claim is written as a value.
+#![allow(clippy::assigning_clones)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod backends;
+mod channels;
+mod connections;
+mod limits;
+mod protobuf;
+mod talk;
+mod tokens;
