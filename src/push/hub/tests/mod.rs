@@ -1,6 +1,8 @@
 //! Conversations with a hub: what is asked, and what it then wants done, one line for each effect.
 
 mod sessions;
+mod store;
+mod streams;
 mod subscriptions;
 
 use std::collections::BTreeMap;
@@ -137,7 +139,7 @@ impl World {
         self.told();
         let last = self.disk.last_key_value().map(|(&last, _)| last).unwrap_or_default();
         let records = self.disk.into_iter().map(|(sequence, body)| Record { sequence, body }).collect();
-        let mut next = Self::restored(config, Restored { records, last, clean }, self.now.0, self.now);
+        let mut next = Self::restored(config, Restored { records, last, clean }, last.0 + 2, self.now);
         next.epochs = self.epochs;
         next
     }
