@@ -5,7 +5,7 @@ use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use super::session::{Pending, Phase, Session};
+use super::session::{Flags, Pending, Phase, Session};
 use super::sessions::Report;
 use super::{Application, ConnectionId, DialError, NetConfig, Readiness, Sessions, Stream, Transport};
 use crate::protocol::{self, Event, Input, Scratch, Teardown};
@@ -200,7 +200,11 @@ impl Sessions {
         let mut budget = Budget::new(&self.config);
         if self.finish_pending(app, id, &mut scratch, &mut budget) {
             while self.may_read(id, &budget) {
-                let len = match self.read(id, &mut receive) {
+                let (read, is_placed) = match self.read_to_its_place(id, receive.len()) {
+                    Some(read) => (read, true),
+                    None => (self.read(id, &mut receive), false),
+                };
+                let len = match read {
                     Ok(0) => {
                         self.input_ended(id, None);
                         break;
@@ -213,6 +217,10 @@ impl Sessions {
                     }
                 };
                 budget.bytes = budget.bytes.saturating_sub(len);
+                if is_placed {
+                    self.take_placed(app, id, len, &mut scratch, &mut budget);
+                    continue;
+                }
                 let (used, stop) = self.consume(app, id, &mut receive[..len], &mut scratch, &mut budget);
                 if stop != Stop::Exhausted {
                     if stop == Stop::Later && used < len {
@@ -275,22 +283,44 @@ impl Sessions {
     fn read(&mut self, id: ConnectionId, buffer: &mut [u8]) -> io::Result<usize> {
         let Some(session) = self.slab.get_mut(id) else { return Err(io::ErrorKind::WouldBlock.into()) };
         let Some(transport) = &mut session.transport else { return Err(io::ErrorKind::WouldBlock.into()) };
-        loop {
-            let read = transport.read(buffer);
-            match &read {
-                // A short read from a socket is as good as the `WouldBlock` that the next one would give, unless what
-                // follows is the end, of which no further event would tell.
-                Ok(len) => {
-                    session.flags.readable = session.flags.read_closed || transport.may_have_more(*len, buffer.len());
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(_) => session.flags.readable = false,
-            }
-            if transport.wants_write() {
-                self.mark_dirty(id);
-            }
-            return read;
+        let read = read(transport, &mut session.flags, buffer);
+        if transport.wants_write() {
+            self.mark_dirty(id);
         }
+        read
+    }
+
+    /// The same for more of a large message: straight to where it is put together, if that is what comes next.
+    fn read_to_its_place(&mut self, id: ConnectionId, most: usize) -> Option<io::Result<usize>> {
+        let session = self.slab.get_mut(id)?;
+        let Phase::Open(connection) = &mut session.phase else { return None };
+        let room = connection.room(most)?;
+        let transport = session.transport.as_mut()?;
+        let read = read(transport, &mut session.flags, room);
+        if transport.wants_write() {
+            self.mark_dirty(id);
+        }
+        Some(read)
+    }
+
+    /// Takes what was read so.
+    fn take_placed<A: Application>(
+        &mut self,
+        app: &mut A,
+        id: ConnectionId,
+        len: usize,
+        scratch: &mut Scratch,
+        budget: &mut Budget,
+    ) {
+        let mut answers = mem::take(&mut self.answers);
+        self.guard(Some(id), "event", |sessions| {
+            let Some(session) = sessions.slab.get_mut(id) else { return };
+            let Phase::Open(connection) = &mut session.phase else { return };
+            protocol::log_as(id);
+            let event = connection.placed(len, &mut *scratch, &mut answers, sessions.now);
+            sessions.hand_over(app, id, event, &mut answers, budget);
+        });
+        self.answers = answers;
     }
 
     /// Feeds bytes to whatever phase the connection is in; how many were used, and why no more.
@@ -399,17 +429,35 @@ impl Sessions {
             let Phase::Open(connection) = &mut session.phase else { return Stop::Over };
             protocol::log_as(id);
             let event = connection.receive(input, scratch, answers, self.now);
-            if let Some(Event::Error(error)) = &event {
-                log::info!("{}: {error}", session.peer);
+            if !self.hand_over(app, id, event, answers, budget) {
+                return Stop::Exhausted;
             }
-            if !answers.is_empty() {
-                session.outbox.tail(&mut self.pool).append(answers);
-                self.mark_dirty(id);
-            }
-            let Some(event) = event else { return Stop::Exhausted };
-            budget.take(&event);
-            app.event(self, id, event);
         }
+    }
+
+    /// Queues what the protocol answers by itself, and hands the event to the application. Whether there was one.
+    #[inline]
+    fn hand_over<A: Application>(
+        &mut self,
+        app: &mut A,
+        id: ConnectionId,
+        event: Option<Event<'_>>,
+        answers: &mut Vec<u8>,
+        budget: &mut Budget,
+    ) -> bool {
+        if let Some(Event::Error(error)) = &event {
+            log::info!("{}: {error}", self.peer(id));
+        }
+        if !answers.is_empty()
+            && let Some(session) = self.slab.get_mut(id)
+        {
+            session.outbox.tail(&mut self.pool).append(answers);
+            self.mark_dirty(id);
+        }
+        let Some(event) = event else { return false };
+        budget.take(&event);
+        app.event(self, id, event);
+        true
     }
 
     /// Whether the outbox is below the mark at which decoding pauses, after a write if need be.
@@ -547,6 +595,21 @@ impl Sessions {
             }
         }
         self.rearm(id);
+    }
+}
+
+/// Reads once, and notes whether that leaves the stream with something to read.
+fn read(transport: &mut Transport, flags: &mut Flags, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        let read = transport.read(buffer);
+        match &read {
+            // A short read from a socket is as good as the `WouldBlock` that the next one would give, unless what
+            // follows is the end, of which no further event would tell.
+            Ok(len) => flags.readable = flags.read_closed || transport.may_have_more(*len, buffer.len()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(_) => flags.readable = false,
+        }
+        return read;
     }
 }
 

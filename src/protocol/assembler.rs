@@ -16,6 +16,9 @@ use crate::wire::{FrameHeader, MessageKind, Opcode, ProtocolError, Utf8Validator
 /// of many connections.
 const WORTH_A_CODEC: usize = 4096;
 
+/// From how many bytes on it is worth reading them to where they belong, by a call of their own.
+const WORTH_PLACING: usize = 16 << 10;
+
 /// Turns the data frames of one connection into messages or pieces.
 #[derive(Debug)]
 pub(super) struct Assembler {
@@ -34,8 +37,10 @@ struct Assembly {
     utf8: Utf8Validator,
     /// What has arrived and is not inflated yet.
     held: Vec<u8>,
-    /// What has arrived, inflated; nothing if it is delivered in pieces.
+    /// What has arrived, inflated; nothing if it is delivered in pieces. Behind it may be what the memory held before.
     bytes: Vec<u8>,
+    /// How many of these have arrived.
+    filled: usize,
     /// Whether a piece was delivered.
     delivered: bool,
 }
@@ -129,6 +134,7 @@ impl Assembler {
             utf8: Utf8Validator::new(),
             held: Vec::new(),
             bytes: Vec::new(),
+            filled: 0,
             delivered: false,
         }));
     }
@@ -159,7 +165,7 @@ impl Assembler {
         scratch: &mut Scratch,
         config: &Config,
     ) -> Result<Option<Data<'i>>, ProtocolError> {
-        let had = message.bytes.len();
+        let had = message.filled;
         let last = part.ends && part.fin;
         if message.compressed {
             if !last && message.held.len() + part.payload.len() < WORTH_A_CODEC {
@@ -171,21 +177,52 @@ impl Assembler {
                 self.inflate(&held, false, config.max_message, &mut message.bytes)?;
             }
             self.inflate(part.payload, last, config.max_message, &mut message.bytes)?;
+            message.filled = message.bytes.len();
         } else {
-            let most = if part.fin { message.declared } else { config.max_message as u64 };
             if message.bytes.capacity() == 0 {
                 message.bytes = scratch.lend(message.declared);
             }
-            append(&mut message.bytes, part.payload, most);
+            message.append(part.payload, part.fin, config);
         }
+        message.grown(had, last, scratch)
+    }
+
+    /// Where up to `len` more bytes of the message under way may be put by whoever reads them, if they are many, and to be
+    /// delivered as they come. Room is made for no more than have arrived so far, whatever was declared.
+    pub(super) fn room(&mut self, len: usize, fin: bool, config: &Config) -> Option<&mut [u8]> {
+        let message = self.message.as_deref_mut()?;
+        let len = len.min(message.filled);
+        if message.compressed || config.delivery != Delivery::Whole || len < WORTH_PLACING {
+            return None;
+        }
+        let end = message.reserve(len, fin, config);
+        if message.bytes.len() < end {
+            message.bytes.resize(end, 0);
+        }
+        Some(&mut message.bytes[message.filled..end])
+    }
+
+    /// The first `len` bytes of that room.
+    pub(super) fn placed(&mut self, len: usize) -> &mut [u8] {
+        let message = self.message.as_deref_mut();
+        message.map_or(&mut [], |message| &mut message.bytes[message.filled..][..len])
+    }
+
+    /// Takes them for more of the message, which may end with them.
+    pub(super) fn take_placed(
+        &mut self,
+        len: usize,
+        last: bool,
+        scratch: &mut Scratch,
+    ) -> Result<Option<Data<'static>>, ProtocolError> {
+        let Some(message) = self.message.as_deref_mut() else { return Ok(None) };
+        let had = message.filled;
+        message.filled += len;
+        let data = message.grown(had, last, scratch);
         if last {
-            scratch.bytes = mem::take(&mut message.bytes);
-            return Ok(Some(Data::Message(message.kind, Place::Scratch)));
+            self.message = None;
         }
-        if message.kind == MessageKind::Text {
-            message.utf8.push(&message.bytes[had..])?;
-        }
-        Ok(None)
+        data
     }
 
     fn pass_on<'i>(
@@ -227,6 +264,43 @@ impl Assembler {
     }
 }
 
+impl Assembly {
+    /// Appends what has arrived.
+    fn append(&mut self, part: &[u8], fin: bool, config: &Config) {
+        self.reserve(part.len(), fin, config);
+        let (over_old, behind) = part.split_at(part.len().min(self.bytes.len() - self.filled));
+        self.bytes[self.filled..][..over_old.len()].copy_from_slice(over_old);
+        self.bytes.extend_from_slice(behind);
+        self.filled += part.len();
+    }
+
+    /// Makes room for `len` more bytes, and says where they will end. Memory grows with what arrives, by doubling, but not
+    /// past what can come.
+    fn reserve(&mut self, len: usize, fin: bool, config: &Config) -> usize {
+        let end = self.filled + len;
+        if self.bytes.capacity() < end {
+            let most = if fin { self.declared } else { config.max_message as u64 };
+            let left = usize::try_from(most).unwrap_or(usize::MAX).saturating_sub(self.filled);
+            let wanted = self.filled + self.filled.min(left).max(len);
+            self.bytes.reserve_exact(wanted - self.bytes.len());
+        }
+        end
+    }
+
+    /// Checks what has arrived behind the first `had` bytes, and delivers the message if it is the `last`.
+    fn grown(&mut self, had: usize, last: bool, scratch: &mut Scratch) -> Result<Option<Data<'static>>, ProtocolError> {
+        if last {
+            self.bytes.truncate(self.filled);
+            scratch.bytes = mem::take(&mut self.bytes);
+            return Ok(Some(Data::Message(self.kind, Place::Scratch)));
+        }
+        if self.kind == MessageKind::Text {
+            self.utf8.push(&self.bytes[had..self.filled])?;
+        }
+        Ok(None)
+    }
+}
+
 impl<'i> Place<'i> {
     #[inline]
     pub(super) fn bytes<'e>(self, scratch: &'e Scratch) -> &'e [u8]
@@ -238,15 +312,6 @@ impl<'i> Place<'i> {
             Self::Scratch => &scratch.bytes,
         }
     }
-}
-
-/// Appends to `bytes`, whose memory grows with what arrives, by doubling, but not past the `most` that can come.
-fn append(bytes: &mut Vec<u8>, part: &[u8], most: u64) {
-    if bytes.capacity() - bytes.len() < part.len() {
-        let left = usize::try_from(most).unwrap_or(usize::MAX).saturating_sub(bytes.len());
-        bytes.reserve_exact(bytes.len().min(left).max(part.len()));
-    }
-    bytes.extend_from_slice(part);
 }
 
 const fn kind_of(opcode: Opcode) -> MessageKind {

@@ -108,10 +108,7 @@ impl Connection {
         if input.is_empty() {
             return None;
         }
-        if !self.control_rate.is_full() {
-            self.control_rate.fill(self.keepalive.silence(now));
-        }
-        self.keepalive.heard(now);
+        self.heard(now);
         match self.whole_message(input) {
             Some((MessageKind::Binary, payload)) => Some(Event::Message(Message::Binary(payload))),
             Some((kind @ MessageKind::Text, payload)) => {
@@ -119,6 +116,42 @@ impl Connection {
             }
             None => self.receive_frames(input, scratch, out, now),
         }
+    }
+
+    /// Where the next bytes of the stream, up to `most`, may be put right away, instead of into an input: into the large
+    /// message that they are more of. [`placed`](Self::placed) follows. `None` if they are anything else, or few.
+    pub(crate) fn room(&mut self, most: usize) -> Option<&mut [u8]> {
+        let (missing, fin) = self.decoder.missing()?;
+        let len = usize::try_from(missing).unwrap_or(usize::MAX).min(most);
+        if self.closing.is_some() { None } else { self.assembler.room(len, fin, &self.config) }
+    }
+
+    /// Takes what was put into the [`room`](Self::room): the event that ends with it, as [`receive`](Self::receive) gives it.
+    pub(crate) fn placed<'e>(
+        &mut self,
+        len: usize,
+        scratch: &'e mut Scratch,
+        out: &mut Vec<u8>,
+        now: Instant,
+    ) -> Option<Event<'e>> {
+        self.heard(now);
+        let last = self.decoder.placed(self.assembler.placed(len));
+        let data = self.assembler.take_placed(len, last, scratch);
+        self.decoder.settle(now);
+        let event = match data {
+            Ok(None) => return None,
+            Ok(Some(data)) => self.event(Found::Data(data), scratch, out, now),
+            Err(error) => Err(error),
+        };
+        Some(event.unwrap_or_else(|error| self.fail(error, out, now)))
+    }
+
+    #[inline]
+    fn heard(&mut self, now: Instant) {
+        if !self.control_rate.is_full() {
+            self.control_rate.fill(self.keepalive.silence(now));
+        }
+        self.keepalive.heard(now);
     }
 
     #[inline(never)]

@@ -241,6 +241,18 @@ impl Decoder {
         header
     }
 
+    /// How much is missing of the data frame whose payload is arriving, and whether its message ends with it.
+    pub(super) fn missing(&self) -> Option<(u64, bool)> {
+        let frame = self.unfinished.as_ref()?.frame.as_ref()?;
+        (!frame.opcode.is_control()).then_some((frame.missing, frame.fin))
+    }
+
+    /// Takes more of that payload from where it was read to: whether the message ends with it.
+    pub(super) fn placed(&mut self, payload: &mut [u8]) -> bool {
+        let mut input = Input::new(payload);
+        self.resume(&mut input).is_some_and(|part| part.ends && part.fin)
+    }
+
     /// Takes the payload that follows `header`, or as much of it as there is.
     #[inline]
     pub(super) fn begin<'i>(&mut self, header: &FrameHeader, input: &mut Input<'i>) -> Part<'i> {

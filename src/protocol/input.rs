@@ -57,10 +57,11 @@ impl Scratch {
         self.bytes.shrink_to(KEPT);
     }
 
-    /// Lends its memory to a message that is going to fill at least half of it: fresh memory costs the system more than
-    /// all the copying. It comes back with that message.
+    /// Lends its memory, with the bytes that were left in it, to a message that is going to fill at least half of it:
+    /// fresh memory costs the system more than all the copying. It comes back with that message.
     pub(super) fn lend(&mut self, declared: u64) -> Vec<u8> {
-        self.clear();
+        self.bytes.truncate(KEPT);
+        self.bytes.shrink_to(KEPT);
         if declared >= self.bytes.capacity() as u64 / 2 { mem::take(&mut self.bytes) } else { Vec::new() }
     }
 }

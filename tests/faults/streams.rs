@@ -343,3 +343,39 @@ fn too_much_waiting_drops_messages_or_the_connection_as_the_policy_says() {
         }
     }
 }
+
+#[test]
+fn a_large_message_arrives_whole_however_it_is_cut_and_whatever_comes_between() {
+    // Read to its place where enough has come: masked, text cut in its characters, in one frame or two, with a ping between.
+    let payload: String = "aé日𝄞".chars().cycle().take(200_000).collect();
+    let masked = |first: u8, payload: &[u8]| {
+        let key = [1, 2, 3, 250];
+        let mut frame = vec![first, 0xff];
+        frame.extend_from_slice(&(payload.len() as u64).to_be_bytes());
+        frame.extend_from_slice(&key);
+        frame.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
+        frame
+    };
+    let (front, back) = payload.as_bytes().split_at(300_001);
+    let mut broken = payload.clone().into_bytes();
+    broken[400_000] = 0xff;
+    let in_two = [masked(0x01, front), frame(0x89, b"ping"), masked(0x80, back)].concat();
+    for first in [masked(0x81, payload.as_bytes()), in_two] {
+        for (receive_buffer, chunk) in
+            [(20_000, usize::MAX), (128 << 10, usize::MAX), (128 << 10, 17_001), (1 << 20, 50_000)]
+        {
+            let mut net = NetConfig::default();
+            net.receive_buffer = receive_buffer;
+            let mut world = World::new(net, Config::default(), echo);
+            let pipe = Pipe::calm(4 << 20, chunk);
+            let id = world.open(&pipe);
+            pipe.lock()
+                .unwrap()
+                .arrive(&[&first[..], &text("small"), &masked(0x82, &broken), &masked(0x81, &broken)].concat());
+            world.settle(&[(id, &pipe)]);
+            let heard: Vec<_> = world.app.messages.iter().map(|(_, payload)| &payload[..]).collect();
+            assert!(heard == [payload.as_bytes(), b"small", &broken], "{receive_buffer}, {chunk}");
+            assert_eq!(world.app.errors.len(), 1, "the last is no text");
+        }
+    }
+}
