@@ -5,9 +5,10 @@ use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
+use super::budget::Budget;
 use super::session::{Flags, Pending, Phase, Session};
 use super::sessions::Report;
-use super::{Application, ConnectionId, DialError, NetConfig, Readiness, Sessions, Stream, Transport};
+use super::{Application, ConnectionId, DialError, Readiness, Sessions, Stream, Transport};
 use crate::protocol::{self, Event, Input, Scratch, Teardown};
 use crate::wire::CloseCode;
 
@@ -19,38 +20,6 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long that may go on for a connection that is closing, or for a message that is not finished in time.
 const LAST_PATIENCE: Duration = Duration::from_secs(60);
-
-/// What one connection may do in one turn.
-struct Budget {
-    bytes: usize,
-    events: usize,
-    /// Bytes of payload handed to the application: a message that was compressed can be a thousand times what was read.
-    payload: usize,
-}
-
-impl Budget {
-    /// How much more payload than input a turn allows.
-    const INFLATION: usize = 4;
-
-    fn new(config: &NetConfig) -> Self {
-        let bytes = config.turn_bytes;
-        Self { bytes, events: config.turn_events, payload: bytes.saturating_mul(Self::INFLATION) }
-    }
-
-    fn is_spent(&self) -> bool {
-        self.events == 0 || self.payload == 0
-    }
-
-    fn take(&mut self, event: &Event<'_>) {
-        let len = match event {
-            Event::Message(message) => message.payload().len(),
-            Event::Piece(piece) => piece.data.len(),
-            _ => 0,
-        };
-        self.events -= 1;
-        self.payload = self.payload.saturating_sub(len);
-    }
-}
 
 /// Why decoding stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,6 +14,7 @@
 mod admission;
 mod alarms;
 mod application;
+mod budget;
 mod buffers;
 mod config;
 mod dial;
