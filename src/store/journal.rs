@@ -37,7 +37,7 @@ const CURRENT_FORMAT: u64 = 1;
 const CACHE: usize = 8 << 20;
 
 /// One thing to be written.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Change {
     Append(Record),
     Forget(Vec<Sequence>),

@@ -55,11 +55,10 @@ use crate::push::{Record, Restored, Sequence};
 pub enum StoreEvent {
     /// Everything up to this is on disk, but for what [`Failed`](Self::Failed) told of before.
     Committed(Sequence),
-    /// What was appended from this on, and had not been told of as committed, could not be written.
+    /// What was appended from this on, up to now, could not be written and is not going to be.
     ///
-    /// What has been appended since the writer took these may still be written. Whoever gives up all that waits, as the hub
-    /// does, forgets it, too: appends and forgets are carried out in their order, so nothing that is appended afterwards can
-    /// be on disk together with what was given up.
+    /// Records that were appended before this is heard belong to it. They are known by their sequences, which follow one
+    /// another: whoever has heard of a failure leaves out one, and what comes behind that is written again.
     Failed {
         /// The first that is lost.
         from: Sequence,

@@ -93,6 +93,10 @@ pub(super) struct Writer {
     last: Sequence,
     /// What could not be forgotten yet, of what is on disk.
     unforgotten: Vec<Sequence>,
+    /// The sequence that was appended last.
+    previous: Sequence,
+    /// What comes is given up, until a sequence is left out: it was appended before the last failure was heard of.
+    is_giving_up: bool,
     /// Nothing was given up so far.
     is_whole: bool,
     retry: Duration,
@@ -111,7 +115,18 @@ impl Writer {
     pub(super) fn new(directory: Box<dyn Directory>, journal: Journal, queue: Arc<Queue>, tell: Tell) -> Self {
         let last = journal.last();
         let state = State::Open(Box::new(journal));
-        Self { directory, queue, tell, state, last, unforgotten: Vec::new(), is_whole: true, retry: RETRY }
+        Self {
+            directory,
+            queue,
+            tell,
+            state,
+            last,
+            unforgotten: Vec::new(),
+            previous: last,
+            is_giving_up: false,
+            is_whole: true,
+            retry: RETRY,
+        }
     }
 
     #[cfg(test)]
@@ -129,20 +144,20 @@ impl Writer {
         }
     }
 
+    /// Writes all of these, but for what is given up, and tells.
     pub(super) fn write(&mut self, mut changes: Vec<Change>) {
-        let sequences = || {
-            changes.iter().filter_map(|change| match change {
-                Change::Append(record) => Some(record.sequence),
-                Change::Forget(_) => None,
-            })
-        };
-        let (first, highest, records) = (sequences().min(), sequences().max(), sequences().count());
+        let taken = sequences(&changes).count();
+        changes.retain(|change| !matches!(change, Change::Append(record) if self.gives_up(record.sequence)));
+        let (first, highest) = (sequences(&changes).min(), sequences(&changes).max());
+        if changes.is_empty() {
+            return self.queue.done(taken);
+        }
         if !self.unforgotten.is_empty() {
             changes.insert(0, Change::Forget(std::mem::take(&mut self.unforgotten)));
         }
 
         let result = self.commit(&changes);
-        self.queue.done(records);
+        self.queue.done(taken);
         match result {
             Ok(()) => {
                 self.last = self.last.max(highest.unwrap_or_default());
@@ -152,6 +167,7 @@ impl Writer {
             }
             Err(error) => {
                 self.is_whole = false;
+                self.is_giving_up |= first.is_some();
                 // What is not on disk now is not there either when the store is open again.
                 let on_disk = |sequence: &Sequence| *sequence <= self.last;
                 self.unforgotten = changes
@@ -168,6 +184,13 @@ impl Writer {
                 }
             }
         }
+    }
+
+    /// Whether a record belongs to what has failed before.
+    fn gives_up(&mut self, sequence: Sequence) -> bool {
+        self.is_giving_up &= sequence.0 == self.previous.0.saturating_add(1);
+        self.previous = sequence;
+        self.is_giving_up
     }
 
     /// Commits to the open journal; one that has failed is opened again, if it is time for that.
@@ -216,6 +239,13 @@ impl Writer {
             }
         }
     }
+}
+
+fn sequences(changes: &[Change]) -> impl Iterator<Item = Sequence> {
+    changes.iter().filter_map(|change| match change {
+        Change::Append(record) => Some(record.sequence),
+        Change::Forget(_) => None,
+    })
 }
 
 impl State {
