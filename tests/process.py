@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,11 @@ TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()
 # Whatever the scripts need is installed here, and goes with `cargo clean`.
 TOOLS = TARGET / "tools"
 START_TIMEOUT = 30
+WEBSOCKETS = "websockets==17.4"
+CHROMIUM_FLAGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--remote-debugging-port=0",
+]
 
 
 def build() -> Path:
@@ -59,3 +65,28 @@ def stop(process: subprocess.Popen) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def install_websockets() -> Path:
+    """The folder that has Python `websockets`, to be on PYTHONPATH."""
+    packages = TOOLS / WEBSOCKETS
+    if not (packages / "websockets").exists():
+        print(f"installing {WEBSOCKETS}", flush=True)
+        run_tool([sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target", packages, WEBSOCKETS])
+    return packages
+
+
+def find_chromium() -> str:
+    names = ("chromium", "chromium-browser", "google-chrome")
+    if not any(map(shutil.which, names)):
+        print("installing chromium", flush=True)
+        root = [] if os.geteuid() == 0 else ["sudo", "-n"]
+        run_tool([*root, "apt-get", "-qq", "update"])
+        run_tool([*root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq", "install", "--no-install-recommends", "chromium"])
+    return next(filter(None, map(shutil.which, names)))
+
+
+def run_tool(command: list) -> None:
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode != 0:
+        raise SystemExit(f"{' '.join(map(str, command))} failed:\n{done.stdout}")

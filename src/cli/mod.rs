@@ -10,9 +10,7 @@
 
 mod autobahn;
 mod bench;
-mod chat;
 mod connect;
-mod demo;
 mod dial;
 mod echo;
 mod engine;
@@ -49,7 +47,7 @@ Exit codes:
   7  a benchmark's threshold was missed
   8  the data directory cannot be used: another server has it, or what it keeps is damaged";
 
-/// WebSocket from the bytes up. Without a command: the demo, at http://127.0.0.1:8080
+/// WebSocket from the bytes up. Without a command: the push server, at http://127.0.0.1:8080
 #[derive(Debug, Parser)]
 #[command(name = "loopwire", version, after_help = AFTER_HELP, max_term_width = 120)]
 struct Cli {
@@ -78,9 +76,6 @@ struct GlobalArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve a page that shows echo and chat live (what runs without a command)
-    #[command(after_help = AFTER_HELP)]
-    Demo(demo::DemoArgs),
     /// The push server: channels, history, presence, permissions, in Centrifugo's protocol and to plain WebSockets
     #[command(after_help = AFTER_HELP)]
     Serve(Box<serve::ServeArgs>),
@@ -115,13 +110,12 @@ pub(crate) fn main() -> ExitCode {
     if cli.global.print_config {
         return print(&settings.to_toml()).into();
     }
-    let is_server = matches!(cli.command, Some(Command::Demo(_) | Command::Serve(_) | Command::Echo(_)));
+    let is_server = matches!(cli.command, Some(Command::Serve(_) | Command::Echo(_)));
     start_log(cli.global.log.as_deref(), if is_server { LevelFilter::Info } else { LevelFilter::Warn });
     for name in settings.unknown_variables() {
         log::warn!("environment variable {name} is no setting of any command");
     }
     let outcome = match cli.command {
-        Some(Command::Demo(args)) => demo::run(&args),
         Some(Command::Serve(args)) => serve::run(&args, settings),
         Some(Command::Echo(args)) => echo::run(&args),
         Some(Command::Connect(args)) => connect::run(&args),
@@ -140,7 +134,7 @@ pub(crate) fn main() -> ExitCode {
 
 /// The settings as they are now, and what they ask for.
 fn read() -> Result<(Settings, Cli), SettingsError> {
-    let settings = Settings::read(Cli::command(), std::env::args_os().collect(), "demo", serve::tables())?;
+    let settings = Settings::read(Cli::command(), std::env::args_os().collect(), "serve", serve::tables())?;
     let cli = Cli::from_arg_matches(&settings.matches)?;
     Ok((settings, cli))
 }

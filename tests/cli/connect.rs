@@ -101,11 +101,11 @@ fn the_close_code_makes_the_exit_code() {
 #[test]
 fn what_cannot_be_reached_or_refuses_is_code_3() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let (_server, url) = Process::server(&["demo", "--listen", "127.0.0.1:0"]);
-    let demo = url.replacen("http", "ws", 1);
+    let (_server, url) = Process::server(&["serve", "--memory", "--listen", "127.0.0.1:0"]);
+    let served = url.replacen("http", "ws", 1);
     for (url, part) in [
         (format!("ws://{nobody}"), "refused"),
-        (format!("{demo}/nothing"), "404"),
+        (format!("{served}/nothing"), "404"),
         ("ws+unix:/nowhere/echo.sock".to_owned(), "/nowhere/echo.sock"),
     ] {
         let outcome = run(loopwire(&["connect", &url]), b"Hello\n");

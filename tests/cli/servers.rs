@@ -1,4 +1,4 @@
-//! `loopwire echo` and the demo: what they serve, and how they start, drain, reload and end.
+//! `loopwire echo` and the push server's page: what they serve, and how they start, drain, reload and end.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -109,8 +109,8 @@ fn a_message_over_the_limit_is_refused_and_one_at_the_limit_is_not() {
 
 #[test]
 fn health_is_answered_beside_the_websocket() {
-    for command in ["echo", "demo"] {
-        let (_server, authority) = server(&[command]);
+    for command in [&["echo"][..], &["serve", "--memory"]] {
+        let (_server, authority) = server(command);
         let (head, body) = http(&authority, "GET /healthz");
         assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
         assert_eq!(body, "ok\n");
@@ -118,47 +118,28 @@ fn health_is_answered_beside_the_websocket() {
 }
 
 #[test]
-fn the_demo_serves_its_page_and_nothing_from_elsewhere() {
-    let (_server, authority) = server(&["demo"]);
-    let (head, body) = http(&authority, "GET /");
-    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
-    assert!(head.to_lowercase().contains("content-type: text/html"), "{head}");
-    assert!(head.to_lowercase().contains("content-security-policy: default-src 'none'"), "{head}");
-    assert!(body.starts_with("<!DOCTYPE html>"));
-    for elsewhere in ["src=\"http", "href=\"http", "url(http", "@import", "fetch("] {
-        assert!(!body.contains(elsewhere), "{elsewhere}");
+fn the_page_is_served_and_nothing_from_elsewhere() {
+    let (_server, authority) = server(&["serve", "--memory"]);
+    for (path, content_type) in [
+        ("/", "text/html"),
+        ("/page/style.css", "text/css"),
+        ("/page/client.js", "text/javascript"),
+        ("/page/page.js", "text/javascript"),
+    ] {
+        let (head, body) = http(&authority, &format!("GET {path}"));
+        let head = head.to_lowercase();
+        assert!(head.starts_with("http/1.1 200 "), "{path}: {head}");
+        assert!(head.contains(&format!("content-type: {content_type}")), "{path}: {head}");
+        assert!(head.contains("content-security-policy: default-src 'none'"), "{path}: {head}");
+        for elsewhere in ["src=\"http", "href=\"http", "url(http", "@import", "fetch(\"http", "from \"http"] {
+            assert!(!body.contains(elsewhere), "{path}: {elsewhere}");
+        }
     }
     let (head, body) = http(&authority, "HEAD /");
     assert!(head.starts_with("HTTP/1.1 200 ") && body.is_empty(), "{head}");
     assert!(http(&authority, "GET /nothing").0.starts_with("HTTP/1.1 404 "));
-    assert!(http(&authority, "GET /echo").0.starts_with("HTTP/1.1 426 "));
+    assert!(http(&authority, "GET /connection/websocket").0.starts_with("HTTP/1.1 426 "));
     assert!(tungstenite::client(format!("ws://{authority}/nothing"), tcp(&authority)).is_err());
-}
-
-#[test]
-fn the_demo_chats() {
-    let (_server, authority) = server(&["demo"]);
-    let mut ada = websocket(&authority, "/chat");
-    assert_eq!(text(&mut ada), "you\t1\tGuest 1");
-    assert_eq!(text(&mut ada), "note\tGuest 1 came.");
-    assert_eq!(text(&mut ada), "here\t1\t1\tGuest 1");
-    let mut bob = websocket(&authority, "/chat");
-    assert_eq!(text(&mut bob), "you\t2\tGuest 2");
-    for socket in [&mut ada, &mut bob] {
-        assert_eq!(text(socket), "note\tGuest 2 came.");
-        assert_eq!(text(socket), "here\t2\t1\tGuest 1\t2\tGuest 2");
-    }
-    bob.send(Message::text("name\tBob")).unwrap();
-    assert_eq!(text(&mut bob), "you\t2\tBob");
-    bob.send(Message::text("say\tHello, Ada")).unwrap();
-    for socket in [&mut ada, &mut bob] {
-        assert_eq!(text(socket), "note\tGuest 2 is now Bob.");
-        assert_eq!(text(socket), "here\t2\t1\tGuest 1\t2\tBob");
-        assert_eq!(text(socket), "said\t2\tBob\tHello, Ada");
-    }
-    drop(bob);
-    assert_eq!(text(&mut ada), "note\tBob left.");
-    assert_eq!(text(&mut ada), "here\t1\t1\tGuest 1");
 }
 
 #[test]
@@ -204,8 +185,8 @@ fn without_descriptors_those_that_are_open_are_served_and_the_others_as_soon_as_
 fn a_port_in_use_is_one_sentence_and_its_own_code() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    for command in ["echo", "demo"] {
-        let outcome = run(loopwire(&[command, "--listen", &address]), b"");
+    for command in [&["echo"][..], &["serve", "--memory"]] {
+        let outcome = run(loopwire(&[command, &["--listen", &address]].concat()), b"");
         assert_eq!(outcome.code, Some(5), "{outcome:?}");
         assert!(outcome.stdout.is_empty());
         assert_eq!(outcome.stderr.lines().count(), 1, "{}", outcome.stderr);

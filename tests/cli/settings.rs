@@ -36,12 +36,13 @@ fn refused(outcome: &Ended, parts: &[&str]) {
 
 #[test]
 fn a_flag_comes_before_the_environment_before_the_file_before_the_default() {
-    let file = ConfigFile::new("order", "ping-interval = \"3s\"\n[echo]\nmax-message = 3\n[demo]\nmax-message = 4\n");
+    let file =
+        ConfigFile::new("order", "ping-interval = \"3s\"\n[echo]\nmax-message = 3\n[serve]\nmax-connections = 4\n");
     for (arguments, environment, expected) in [
         (&["echo"][..], None, "max-message = \"32MiB\" # default"),
         (&["echo", "--config", file.path()], None, "max-message = \"3\" # file"),
         (&["--config", file.path(), "echo"], None, "max-message = \"3\" # file"),
-        (&["--config", file.path()], None, "max-message = \"4\" # file"),
+        (&["--config", file.path()], None, "max-connections = 4 # file"),
         (&["echo", "--config", file.path()], Some(("LOOPWIRE_MAX_MESSAGE", "2")), "max-message = \"2\" # environment"),
         (
             &["echo", "--config", file.path(), "--max-message", "1"],
@@ -86,7 +87,7 @@ fn a_switch_that_the_file_sets_can_be_switched_off_again() {
 fn what_print_config_prints_is_a_configuration_file() {
     for command in [
         &["echo"][..],
-        &["demo"],
+        &["serve"],
         &["connect", "ws://localhost"],
         &["autobahn", "client", "ws://localhost"],
         &["bench", "echo"],

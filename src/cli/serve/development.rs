@@ -11,6 +11,7 @@ use loopwire::gateway::{Claims, Gateway, GatewayConfig, Issuer};
 use loopwire::handshake::{Request, Response};
 use loopwire::push::{Audience, ChannelOptions};
 
+use super::page;
 use crate::cli::terminal::say;
 use crate::cli::{Exit, Failure};
 
@@ -20,11 +21,6 @@ const SECRET_FILE: &str = "development-secret";
 /// Where a page gets a token for the user that it wants to be.
 const TOKEN_PATH: &str = "/dev/token";
 const MAX_USER: usize = 255;
-
-/// The page, whole: nothing is fetched from anywhere else, and nothing else would be allowed to.
-const PAGE: &str = include_str!("page.html");
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:; \
-                      connect-src 'self' ws: wss:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// Whom the token is for that is printed.
 const USER: &str = "ada";
@@ -36,7 +32,7 @@ pub(super) fn open_to_everybody(config: &mut GatewayConfig, data: Option<&Path>)
     config.allow_anonymous = true;
     // A page from elsewhere, in a browser on this machine, is somebody else.
     config.origins = OriginPolicy::Loopback;
-    config.hub.namespaces.plain = ChannelOptions {
+    let open = ChannelOptions {
         presence: true,
         join_leave: true,
         history_size: 1000,
@@ -49,6 +45,9 @@ pub(super) fn open_to_everybody(config: &mut GatewayConfig, data: Option<&Path>)
         presence_for: EVERYBODY,
         ..ChannelOptions::default()
     };
+    // Pictures are large.
+    config.hub.namespaces.named.insert("images".to_owned(), ChannelOptions { history_size: 20, ..open.clone() });
+    config.hub.namespaces.plain = open;
     config.token.hmac_secret = Some(match data {
         Some(dir) => secret_in(dir).map_err(|error| {
             let file = dir.join(SECRET_FILE);
@@ -94,10 +93,8 @@ pub(super) fn new_secret() -> String {
 
 /// The page at `/`, and tokens for whoever asks.
 pub(super) fn add_pages(gateway: Gateway, secret: &str) -> Gateway {
-    let page = Response::new(200).with_body("text/html; charset=utf-8", PAGE);
-    let page = page.clone().with_field("Content-Security-Policy", POLICY).unwrap_or(page);
     let issuer = Issuer::new(secret);
-    gateway.page("/", page).page_with(TOKEN_PATH, move |request| token_for(request, &issuer))
+    page::add_to(gateway).page_with(TOKEN_PATH, move |request| token_for(request, &issuer))
 }
 
 /// Answers `?user=NAME` with a token of that user.

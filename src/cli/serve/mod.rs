@@ -5,6 +5,7 @@
 
 mod channels;
 mod development;
+mod page;
 mod policy;
 mod reload;
 
