@@ -13,16 +13,16 @@ use crate::support::{PATIENCE, Running};
 use crate::talk::{Push, Talker};
 
 /// A backend whose answers the test gives, when it likes.
-struct Backend {
+pub(crate) struct Backend {
     server: Running,
     questions: Receiver<Question>,
 }
 
 /// A request that waits for its answer.
-struct Question {
+pub(crate) struct Question {
     path: String,
-    cookie: Option<String>,
-    body: Value,
+    pub(crate) cookie: Option<String>,
+    pub(crate) body: Value,
     id: ConnectionId,
 }
 
@@ -45,36 +45,36 @@ impl Handler for Asking {
 }
 
 impl Backend {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let (sender, questions) = mpsc::channel();
         Self { server: Running::start(Server::builder(), Asking(sender)), questions }
     }
 
-    fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}/{path}", self.server.addr)
     }
 
     /// The next question, which is to this path.
-    fn asked(&self, path: &str) -> Question {
+    pub(crate) fn asked(&self, path: &str) -> Question {
         let question = self.questions.recv_timeout(PATIENCE).expect("a question");
         assert_eq!(question.path, path, "{}", question.body);
         question
     }
 
-    fn answer(&self, question: &Question, answer: &Value) {
+    pub(crate) fn answer(&self, question: &Question, answer: &Value) {
         let body = HttpResponse::new(200).with_body("application/json", answer.to_string());
         self.server.handle.respond(question.id, body).unwrap();
     }
 
     /// Answers the next question, which is to this path.
-    fn says(&self, path: &str, answer: &Value) -> Value {
+    pub(crate) fn says(&self, path: &str, answer: &Value) -> Value {
         let question = self.asked(path);
         self.answer(&question, answer);
         question.body
     }
 
     /// A push server that asks it about everything in `asked:`.
-    fn push(&self, change: impl FnOnce(&mut GatewayConfig)) -> Push {
+    pub(crate) fn push(&self, change: impl FnOnce(&mut GatewayConfig)) -> Push {
         Push::start(|config| {
             config.hooks.timeout = PATIENCE;
             config.hooks.subscribe = Some(self.url("subscribe"));

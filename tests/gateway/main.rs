@@ -11,5 +11,6 @@ mod channels;
 mod connections;
 mod limits;
 mod protobuf;
+mod raw;
 mod talk;
 mod tokens;

@@ -1,7 +1,6 @@
 //! What a backend gets to see, what its answers mean, and what becomes of those that never come.
 
-#[path = "../../../tests/support/backend.rs"]
-mod backend;
+mod server;
 
 use std::io::Write;
 use std::net::TcpListener;
@@ -9,7 +8,7 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use backend::{TinyServer, ok};
+use server::{TinyServer, ok};
 
 use super::*;
 use crate::handshake::{HeadLimits, Request};

@@ -1,7 +1,5 @@
 //! An HTTP server of a few lines, to be an application's backend.
 
-#![allow(dead_code, missing_debug_implementations, missing_docs, unreachable_pub)]
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
@@ -10,32 +8,32 @@ use std::thread;
 
 /// A request as it came.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub(super) struct Seen {
     /// Which connection it came on, from 0.
-    pub connection: usize,
+    pub(super) connection: usize,
     /// The request line and the fields.
-    pub head: String,
-    pub body: String,
+    pub(super) head: String,
+    pub(super) body: String,
 }
 
 impl Seen {
     /// The values of a field.
-    pub fn all(&self, name: &str) -> Vec<&str> {
+    pub(super) fn all(&self, name: &str) -> Vec<&str> {
         let fields = self.head.lines().filter_map(|line| line.split_once(": "));
         fields.filter(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value).collect()
     }
 }
 
 /// Answers requests for as long as the process lives.
-pub struct TinyServer {
-    pub address: String,
+pub(super) struct TinyServer {
+    pub(super) address: String,
     /// What has come.
-    pub seen: Receiver<Seen>,
+    pub(super) seen: Receiver<Seen>,
 }
 
 impl TinyServer {
     /// `answer` writes an answer and says whether the connection goes on.
-    pub fn start(answer: impl Fn(&Seen, &mut TcpStream) -> bool + Send + Sync + 'static) -> Self {
+    pub(super) fn start(answer: impl Fn(&Seen, &mut TcpStream) -> bool + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (tell, seen) = channel();
@@ -58,17 +56,17 @@ impl TinyServer {
     }
 
     /// One that answers every request with this.
-    pub fn saying(json: &'static str) -> Self {
+    pub(super) fn saying(json: &'static str) -> Self {
         Self::start(move |_, stream| stream.write_all(ok(json).as_bytes()).is_ok())
     }
 
-    pub fn url(&self, path: &str) -> String {
+    pub(super) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 }
 
 /// A 200 with this body.
-pub fn ok(body: &str) -> String {
+pub(super) fn ok(body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
