@@ -14,7 +14,7 @@ use super::token::Verifier;
 use super::transport::Transports;
 use super::{api, centrifugo, raw};
 use crate::endpoint::{Connections, ServerHandle, TimerHandle};
-use crate::net::ConnectionId;
+use crate::net::{ConnectionId, SendError};
 use crate::push::{
     ClientId, Disconnect, Effect, Effects, Hub, HubConfig, Lane, Position, PushError, Receiver, Restored, SessionKey,
     Ticket, Time, Unsubscribe,
@@ -236,10 +236,20 @@ impl Core {
         for receiver in to {
             let Some(encoded) = lanes.get_mut(usize::from(receiver.lane.0)) else { continue };
             let Some(message) = encoded.get_or_insert_with(|| encode(receiver.lane)) else { continue };
-            if !is_excepted(self, receiver) {
-                // Who cannot be sent to is gone or about to be, and `on_close` tells.
-                let _ = connections.send_prepared(connection_of(receiver.key), message);
+            if !is_excepted(self, receiver)
+                && let Err(error) = connections.send_prepared(connection_of(receiver.key), message)
+            {
+                self.not_sent(connections, receiver.key, &error);
             }
+        }
+    }
+
+    /// A session cannot be sent to: it is gone, or about to be. One that reads too slowly is being sent away, and nothing more
+    /// is meant for it; of all others `on_close` tells.
+    pub(super) fn not_sent(&mut self, connections: &mut Connections<'_>, key: SessionKey, error: &SendError) {
+        if *error == SendError::Overflow {
+            log::info!("{} reads too slowly", connection_of(key));
+            self.forget(connections, key);
         }
     }
 
@@ -424,7 +434,7 @@ impl Drop for Core {
         if let Some(store) = self.store.take()
             && let Err(error) = store.close()
         {
-            log::error!("the store could not be closed properly: {error:?}");
+            log::error!("the store could not be closed properly: {error}");
         }
     }
 }

@@ -1,9 +1,11 @@
 //! What one client may ask of the server, at its limits and beyond.
 
+use loopwire::push::Data;
+use loopwire::{CloseCode, NetConfig};
 use serde_json::json;
 use tungstenite::Message;
 
-use crate::talk::{Push, token, token_of};
+use crate::talk::{Push, config, token, token_of};
 
 #[test]
 fn users_have_so_many_connections() {
@@ -82,4 +84,41 @@ fn commands_come_at_a_certain_rate() {
     };
     assert!(refused >= 5, "{refused}");
     assert_eq!(last["push"]["disconnect"]["code"], 3013);
+}
+
+#[test]
+fn who_reads_too_slowly_is_let_go_and_no_other_notices() {
+    let mut net = NetConfig::default();
+    (net.max_buffered, net.overflow_close) = (1 << 20, Some((CloseCode(3008), "slow")));
+    let push = Push::with(config(|config| config.hub.namespaces.plain.history_size = 0), net, |_| None);
+    let (mut slow, mut quick) = (push.client("slow"), push.client("quick"));
+    slow.ask("subscribe", json!({ "channel": "news" }));
+    quick.ask("subscribe", json!({ "channel": "news", "join_leave": true }));
+    assert_eq!(quick.pushed()["join"]["info"]["user"], "quick");
+    // More than the kernel takes, and than may wait.
+    let mut sent = 0;
+    while push.handle.connections_of("slow").wait().unwrap() == 1 {
+        sent += 1;
+        assert!(sent < 1_000, "it takes all that there is");
+        push.handle
+            .publish("news", Data::json(&format!("[{sent},\"{}\"]", "x".repeat(60_000))))
+            .wait()
+            .unwrap()
+            .unwrap();
+        assert_eq!(quick.published("news")[0], sent);
+    }
+    // Who is let go is gone for the others at once.
+    assert_eq!(quick.pushed()["leave"]["info"]["user"], "slow");
+    // What it still gets has no gap, and then it is told.
+    for n in 1.. {
+        match slow.peer.read().unwrap() {
+            Message::Text(text) => assert!(text.contains(&format!("[{n},\"")), "{n}"),
+            Message::Close(Some(frame)) => {
+                assert_eq!((u16::from(frame.code), frame.reason.as_str()), (3008, "slow"));
+                assert!(n < sent);
+                break;
+            }
+            other => panic!("neither a publication nor a close: {other:?}"),
+        }
+    }
 }

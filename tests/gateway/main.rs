@@ -9,6 +9,7 @@ mod support;
 mod backends;
 mod channels;
 mod connections;
+mod durable;
 mod limits;
 mod protobuf;
 mod raw;

@@ -1,8 +1,9 @@
 //! A push server, and clients that talk to it in JSON, line by line.
 
 use loopwire::gateway::{Claims, Gateway, GatewayConfig, GatewayHandle, Issuer};
-use loopwire::push::{Audience, ChannelOptions};
-use loopwire::{NetConfig, Server};
+use loopwire::push::{Audience, ChannelOptions, Restored};
+use loopwire::store::Store;
+use loopwire::{NetConfig, Server, ServerHandle};
 use serde_json::{Value, json};
 use tungstenite::Message;
 
@@ -24,8 +25,17 @@ impl Push {
     }
 
     pub(crate) fn of(config: GatewayConfig) -> Self {
-        let server = Server::builder().listen("127.0.0.1:0").net(NetConfig::default()).build().unwrap();
-        let gateway = Gateway::new(config, None, server.handle()).unwrap();
+        Self::with(config, NetConfig::default(), |_| None)
+    }
+
+    /// With limits and a store of its own.
+    pub(crate) fn with(
+        config: GatewayConfig,
+        net: NetConfig,
+        store: impl FnOnce(ServerHandle) -> Option<(Store, Restored)>,
+    ) -> Self {
+        let server = Server::builder().listen("127.0.0.1:0").net(net).build().unwrap();
+        let gateway = Gateway::new(config, store(server.handle()), server.handle()).unwrap();
         let handle = gateway.handle();
         Self { server: Running::of(server, move |server| server.run(gateway)), handle }
     }

@@ -135,7 +135,8 @@ impl ServeArgs {
     fn gateway_config(&self, settings: &Settings) -> Result<GatewayConfig, Failure> {
         let tables = settings.tables().map_err(|error: SettingsError| Failure::new(Exit::Usage, error))?;
         let rules = &self.rules;
-        let mut config = GatewayConfig::default();
+        let mut config = GatewayConfig { websocket: self.frames.config(&self.deflate), ..GatewayConfig::default() };
+        self.client_limits.add_to_connections(&mut config.websocket);
         self.client_limits.add_to(&mut config);
         if self.is_development(settings)? {
             development::open_to_everybody(&mut config, self.store.dir())?;

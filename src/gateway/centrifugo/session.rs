@@ -114,15 +114,17 @@ impl Session {
 
     /// When something is due for it, if its connection expires at `expire_at` and lives on for `close_delay` milliseconds.
     pub(in crate::gateway) fn next_due(&self, expire_at: Option<Time>, close_delay: u64) -> Option<Time> {
-        let waiting = self.waiting.as_deref();
-        let expiry = match expire_at {
-            Some(_) if waiting.is_some_and(|waiting| waiting.refreshing_connection) => None,
-            Some(at) if self.refreshed_by_backend => Some(at),
-            expire_at => expire_at.map(|at| at.plus(close_delay)),
-        };
-        let refresh = waiting.filter(|waiting| !waiting.refreshing_subscription);
+        let refresh = self.waiting.as_deref().filter(|waiting| !waiting.refreshing_subscription);
         let refresh = refresh.and_then(|waiting| waiting.refreshes.iter().map(|(at, _)| *at).min());
-        [self.deadline, expiry, refresh].into_iter().flatten().min()
+        [self.deadline, self.end(expire_at, close_delay), refresh].into_iter().flatten().min()
+    }
+
+    /// When the connection ends, or its backend is asked whether it does; not while that is being asked.
+    pub(super) fn end(&self, expire_at: Option<Time>, close_delay: u64) -> Option<Time> {
+        if self.waiting.as_deref().is_some_and(|waiting| waiting.refreshing_connection) {
+            return None;
+        }
+        expire_at.map(|at| at.plus(if self.refreshed_by_backend { 0 } else { close_delay }))
     }
 
     /// A subscription is over, or has another end.

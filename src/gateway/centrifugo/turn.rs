@@ -147,11 +147,8 @@ impl Turn<'_, '_> {
             }
         }
         let Some(session) = self.session() else { return };
-        let asks_backend = session.refreshed_by_backend;
-        if let Some(expire_at) = expire_at
-            && expire_at.plus(if asks_backend { 0 } else { close_delay }) <= now
-        {
-            if !asks_backend {
+        if session.end(expire_at, close_delay).is_some_and(|end| end <= now) {
+            if !session.refreshed_by_backend {
                 return self.disconnect(&Disconnect::EXPIRED);
             }
             self.ask_for_refresh();
@@ -225,8 +222,9 @@ impl Turn<'_, '_> {
     pub(super) fn send(&mut self, encode: impl FnOnce(Format) -> Encoded) {
         let Some(session) = session_of(self.core, self.key) else { return };
         let message = encode(session.format);
-        // Who cannot be sent to is gone or about to be, and `on_close` tells.
-        let _ = self.connections.send(connection_of(self.key), message.as_message());
+        if let Err(error) = self.connections.send(connection_of(self.key), message.as_message()) {
+            self.core.not_sent(self.connections, self.key, &error);
+        }
     }
 
     /// The channel of a command: not empty, and not too long.
