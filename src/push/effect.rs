@@ -91,6 +91,7 @@ pub enum Effect {
     },
     /// The store is to keep this; [`Hub::committed`](super::Hub::committed) follows when it does.
     Store(Record),
-    /// The store may let go of these, in the order of effects: what was stored a moment ago can be among them.
+    /// The store is to let go of these, in the order of effects: what was stored a moment ago can be among them. It is not
+    /// lost by a failure to store, as a record that stays while later ones go would bring back a stream's past.
     Forget(Vec<Sequence>),
 }

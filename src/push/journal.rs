@@ -83,6 +83,16 @@ impl Journal {
         &mut self.gone
     }
 
+    /// Lets the store forget what `find` adds, once it has `note`.
+    pub(super) fn gone_with(&mut self, note: Sequence, find: impl FnOnce(&mut Vec<Sequence>)) {
+        let before = self.gone.len();
+        find(&mut self.gone);
+        if note > self.committed {
+            let gone = self.gone.split_off(before);
+            self.gone_after(note, gone);
+        }
+    }
+
     /// Lets the store forget records once it has `note`.
     pub(super) fn gone_after(&mut self, note: Sequence, mut gone: Vec<Sequence>) {
         if note <= self.committed {

@@ -45,7 +45,7 @@ pub struct ChannelOptions {
     /// What recovery brings back.
     pub recovery_mode: RecoveryMode,
     /// With a store: a publication is delivered and acknowledged once it is on disk. Otherwise a crash can lose the last
-    /// few, and the stream then gets a new epoch.
+    /// few, and the stream then gets a new epoch. A stream that has begun as durable is so until the server starts again.
     pub durable: bool,
     /// Who may subscribe; `subscriber` has no meaning here.
     pub subscribe: Audience,
@@ -98,6 +98,15 @@ pub struct Namespaces {
     pub plain: ChannelOptions,
     /// Of the others, by what stands before their first `:`.
     pub named: BTreeMap<String, ChannelOptions>,
+}
+
+impl Namespaces {
+    /// Whether any of them keeps publications, and does not so in `next`.
+    pub(super) fn lose_history(&self, next: &Self) -> bool {
+        let loses = |before: &ChannelOptions, after: &ChannelOptions| before.has_history() && !after.has_history();
+        let is_lost = |(name, before)| loses(before, next.named.get(name).unwrap_or(&ChannelOptions::default()));
+        loses(&self.plain, &next.plain) || self.named.iter().any(is_lost)
+    }
 }
 
 /// Limits of the hub.

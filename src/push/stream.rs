@@ -65,9 +65,10 @@ pub(super) struct Stream {
     bytes: usize,
     /// Records of publications that are gone from `entries`, with an idempotency key that is still remembered; until when.
     held: VecDeque<(Time, Sequence)>,
-    /// A record besides those in `entries` that tells where the stream stands: a reset, or the last publication once it
-    /// has left.
-    mark: Sequence,
+    /// The record of the last publication, once it has left `entries`: by it a restart knows where the stream stands.
+    last: Sequence,
+    /// The record of the last reset, while there are records that it has to hide, or none behind it.
+    reset: Sequence,
     /// When it last had a publication.
     touched: Time,
 }
@@ -92,7 +93,8 @@ impl Stream {
             entries: VecDeque::new(),
             bytes: 0,
             held: VecDeque::new(),
-            mark: Sequence::default(),
+            last: Sequence::default(),
+            reset: Sequence::default(),
             touched: now,
         }
     }
@@ -109,7 +111,7 @@ impl Stream {
 
     /// Whether nothing would be lost with it: a new one would begin just so.
     pub(super) const fn is_blank(&self) -> bool {
-        self.top == 0 && self.waiting == 0 && self.mark.0 == 0
+        self.top == 0 && self.waiting == 0 && self.reset.0 == 0
     }
 
     /// How many publications it keeps, and how many bytes of data.
@@ -140,17 +142,16 @@ impl Stream {
         }
         while self.held.front().is_some_and(|&(until, _)| now >= until) {
             if let Some((_, sequence)) = self.held.pop_front()
-                && sequence != self.mark
+                && sequence != self.last
             {
                 gone.push(sequence);
             }
         }
-        // The mark has done its work once a publication behind it is kept, and nothing that it is to hide is left.
-        let is_behind = |sequence| sequence > self.mark;
-        if self.entries.front().is_some_and(|entry| is_behind(entry.sequence))
-            && self.held.front().is_none_or(|&(_, sequence)| is_behind(sequence))
-        {
-            self.replace_mark(Sequence::default(), gone);
+        if let Some(oldest) = self.entries.front().map(|entry| entry.sequence) {
+            self.release_last(gone);
+            if oldest > self.reset && self.held.front().is_none_or(|&(_, sequence)| sequence > self.reset) {
+                gone.push(std::mem::take(&mut self.reset));
+            }
         }
         if self.entries.capacity() > 64 && self.entries.len() < self.entries.capacity() / 4 {
             self.entries.shrink_to(2 * self.entries.len());
@@ -166,17 +167,19 @@ impl Stream {
         if is_held {
             self.held.push_back((key_until, entry.sequence));
         }
-        if self.entries.is_empty() && entry.sequence > self.mark {
-            self.replace_mark(entry.sequence, gone);
+        if self.entries.is_empty() {
+            self.release_last(gone);
+            self.last = entry.sequence;
         } else if !is_held {
             gone.push(entry.sequence);
         }
     }
 
-    fn replace_mark(&mut self, mark: Sequence, gone: &mut Vec<Sequence>) {
-        let old = std::mem::replace(&mut self.mark, mark);
-        if self.held.binary_search_by_key(&old, |&(_, sequence)| sequence).is_err() {
-            gone.push(old);
+    /// Something newer tells where the stream stands.
+    fn release_last(&mut self, gone: &mut Vec<Sequence>) {
+        let last = std::mem::take(&mut self.last);
+        if self.held.binary_search_by_key(&last, |&(_, sequence)| sequence).is_err() {
+            gone.push(last);
         }
     }
 
@@ -193,21 +196,24 @@ impl Stream {
         while self.entries.front().is_some_and(|entry| entry.publication.offset <= offset) {
             self.evict(retention.key_ttl, now, gone);
         }
-        self.replace_mark(reset, gone);
+        if offset >= self.top {
+            self.release_last(gone);
+        }
+        gone.push(std::mem::replace(&mut self.reset, reset));
         self.epoch = epoch;
         self.top = self.top.max(offset);
         self.touched = self.touched.max(now);
     }
 
-    /// See the field.
-    pub(super) const fn mark(&self) -> Sequence {
-        self.mark
+    /// The record of the last reset, if it is still needed.
+    pub(super) const fn last_reset(&self) -> Sequence {
+        self.reset
     }
 
     /// The record that a reset was written again as, because the first could not be stored.
-    pub(super) fn rename_mark(&mut self, from: Sequence, to: Sequence) {
-        if self.mark == from {
-            self.mark = to;
+    pub(super) fn rename_reset(&mut self, from: Sequence, to: Sequence) {
+        if self.reset == from {
+            self.reset = to;
         }
     }
 
@@ -245,10 +251,10 @@ impl Stream {
 
     /// Gives up all of its records: it is over.
     pub(super) fn into_records(mut self, gone: &mut Vec<Sequence>) {
-        self.held.retain(|&(_, sequence)| sequence != self.mark);
+        self.held.retain(|&(_, sequence)| sequence != self.last);
         gone.extend(self.held.iter().map(|&(_, sequence)| sequence));
         gone.extend(self.entries.iter().map(|entry| entry.sequence));
-        gone.push(self.mark);
+        gone.extend([self.last, self.reset]);
     }
 
     /// When there is something to trim next, or, if nobody listens, when it is over.

@@ -50,7 +50,14 @@ impl Hub {
     /// Takes another configuration. Subscriptions to channels whose namespace is gone end; streams keep to the new sizes,
     /// and end where no history is kept any more. Whether there is a store does not change.
     pub fn configure(&mut self, config: HubConfig, now: Time, effects: &mut Effects) {
-        self.config = HubConfig { stored: self.config.stored, ..config };
+        let config = HubConfig { stored: self.config.stored, ..config };
+        let before = std::mem::replace(&mut self.config, config);
+        if before.namespaces.lose_history(&self.config.namespaces) {
+            // What is published meanwhile nobody counts, not even from the beginning of a stream that has none yet.
+            for is_durable in [true, false] {
+                self.renew_epoch(is_durable, effects);
+            }
+        }
         for channel in self.channels.keys() {
             let Some(name) = self.channels.get(channel).map(|channel| Arc::clone(&channel.name)) else { continue };
             if self.config.options(&name).is_err() {

@@ -9,7 +9,7 @@ use crate::push::journal::Waiting;
 use crate::push::stream::{Entry, Retention, Stream};
 use crate::push::{
     ChannelOptions, Effect, Effects, History, HistoryRequest, Position, Publication, PublishRequest, Published,
-    PushError, RecordBody, Sequence, Time, Unsubscribe,
+    PushError, RecordBody, Sequence, Time,
 };
 
 impl Hub {
@@ -78,16 +78,13 @@ impl Hub {
         let channel = self.channels.find_or_add(channel);
         self.begin_stream(channel, options, now);
         let is_stored = self.journal.is_stored();
-        // What follows something that waits has to wait with it: offsets are seen in order.
-        let waits = is_stored && (options.durable || self.stream(channel).is_some_and(|stream| stream.waiting > 0));
-        if is_stored && !waits {
-            self.leave_durable_epoch(channel, now, effects);
-        }
         let Some((name, stream)) = self.channels.get_mut(channel).and_then(|it| Some((&it.name, it.stream.as_mut()?)))
         else {
             return Err(PushError::Internal);
         };
         let (name, epoch, offset) = (Arc::clone(name), Arc::clone(&stream.epoch), stream.next_offset());
+        // A durable epoch has promised that nothing is lost, and what follows something that waits has to wait with it.
+        let waits = is_stored && (options.durable || Epochs::is_durable(&epoch) || stream.waiting > 0);
         stream.waiting += u64::from(waits);
         let key: Option<Arc<str>> = request.idempotency_key.map(Arc::from);
         let publication = Arc::new(publication(request, offset, now));
@@ -205,7 +202,7 @@ impl Hub {
             if let RecordBody::Reset { channel, .. } = body
                 && let Some(channel) = self.channels.find(&channel)
             {
-                self.with_stream(channel, |stream, _| stream.rename_mark(old, new));
+                self.with_stream(channel, |stream, _| stream.rename_reset(old, new));
             } else {
                 self.epochs.rename_record(old, new);
             }
@@ -219,8 +216,8 @@ impl Hub {
         match body {
             RecordBody::Reset { channel, .. } => {
                 let stream = self.channels.find(channel).and_then(|channel| self.stream(channel));
-                let mark = stream.map_or(newest_epoch, Stream::mark);
-                (mark != note).then_some(mark)
+                let reset = stream.map_or(newest_epoch, Stream::last_reset);
+                (reset != note).then_some(reset)
             }
             _ => (!self.epochs.has_record(note)).then_some(newest_epoch),
         }
@@ -245,18 +242,6 @@ impl Hub {
         // Without the reset on disk, a restart needs them to know where the stream stands.
         self.journal.gone_after(reset, removed);
         self.plan(key, retention);
-    }
-
-    /// A stream that was durable is about to have a publication that is not: a crash can lose it, which its epoch denies.
-    fn leave_durable_epoch(&mut self, key: ChannelKey, now: Time, effects: &mut Effects) {
-        if let Some(stream) = self.stream(key)
-            && Epochs::is_durable(&stream.epoch)
-        {
-            let (epoch, floor) = (Arc::clone(self.epochs.current(false)), stream.floor());
-            self.reset_stream(key, epoch, floor, now, effects);
-            // Who has a position in the old epoch comes back for one in the new.
-            self.end_subscriptions(key, Unsubscribe::InsufficientState, now, effects, |it| it.is_positioned);
-        }
     }
 
     /// Adds a publication to its stream.
@@ -302,7 +287,8 @@ impl Hub {
     pub(super) fn with_stream(&mut self, key: ChannelKey, change: impl FnOnce(&mut Stream, &mut Vec<Sequence>)) {
         let Some(stream) = self.channels.get_mut(key).and_then(|channel| channel.stream.as_mut()) else { return };
         let (publications, bytes) = stream.kept();
-        change(stream, self.journal.gone());
+        // What a reset stands for is needed until that is on disk.
+        self.journal.gone_with(stream.last_reset(), |gone| change(stream, gone));
         self.publications = self.publications - publications + stream.kept().0;
         self.publication_bytes = self.publication_bytes - bytes + stream.kept().1;
     }

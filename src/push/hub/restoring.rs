@@ -119,19 +119,26 @@ impl Hub {
             }
         }
         for channel in hub.channels.keys() {
-            if !restored.clean
-                && let Some(stream) = hub.stream(channel)
-                && !Epochs::is_durable(&stream.epoch)
-            {
-                // Its last publications may be lost, and who has seen them is to notice. What is left stays readable.
-                let is_durable = hub.is_durable(channel);
-                let (epoch, floor) = (Arc::clone(hub.epochs.current(is_durable)), stream.floor());
-                hub.reset_stream(channel, epoch, floor, now, effects);
-            }
+            hub.distrust(channel, restored.clean, now, effects);
             hub.tend(channel, now, effects);
         }
         hub.journal.flush(effects);
         hub
+    }
+
+    /// Gives a stream a new epoch if its last publications may be lost by a crash: who has seen them is to notice. What is
+    /// left stays readable.
+    fn distrust(&mut self, key: ChannelKey, clean: bool, now: Time, effects: &mut Effects) {
+        let Some(stream) = self.stream(key) else { return };
+        let (was_durable, old, floor) = (Epochs::is_durable(&stream.epoch), Arc::clone(&stream.epoch), stream.floor());
+        let Some(channel) = self.channels.get(key) else { return };
+        // Without its options nobody publishes to it.
+        let is_durable = self.config.options(&channel.name).map_or(was_durable, |options| options.durable);
+        let is_trusted = if was_durable { is_durable } else { clean };
+        if !is_trusted {
+            self.retire_epoch(&old, effects);
+            self.reset_stream(key, Arc::clone(self.epochs.current(is_durable)), floor, now, effects);
+        }
     }
 
     fn restore(&mut self, record: Record, now: Time) {
@@ -192,7 +199,7 @@ impl Hub {
         }
     }
 
-    /// Streams of this epoch are forgotten from here on: none begins with it any more.
+    /// A stream leaves this epoch, by its end or for another: none begins with it any more, least of all the same again.
     pub(super) fn retire_epoch(&mut self, epoch: &Arc<str>, effects: &mut Effects) {
         for is_durable in [true, false] {
             if self.epochs.current(is_durable) == epoch {
@@ -201,15 +208,10 @@ impl Hub {
         }
     }
 
-    fn renew_epoch(&mut self, is_durable: bool, effects: &mut Effects) {
+    pub(super) fn renew_epoch(&mut self, is_durable: bool, effects: &mut Effects) {
         let name = self.epochs.invent(is_durable);
         let record = self.write(RecordBody::Epoch { durable: is_durable, epoch: Arc::clone(&name) }, effects);
         let old = std::mem::replace(self.epochs.of_kind(is_durable), Epoch { name, record });
         self.journal.gone_after(record, vec![old.record]);
-    }
-
-    fn is_durable(&self, key: ChannelKey) -> bool {
-        let name = self.channels.get(key).map(|channel| &channel.name);
-        name.is_some_and(|name| self.config.options(name).is_ok_and(|options| options.durable))
     }
 }

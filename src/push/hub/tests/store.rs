@@ -354,33 +354,43 @@ fn a_history_that_is_switched_off_is_forgotten() {
     world.told();
     let off = stored(ChannelOptions { history_size: 0, ..options() });
     world.hub.configure(off.clone(), world.now, &mut world.effects);
-    // What waits is not left behind.
-    assert_eq!(world.publish("news", "3"), Published::Later(crate::push::Ticket(5)));
-    world.committed(5);
+    // Nothing begins with the epochs of those who count, and what waits is not left behind.
+    assert_eq!(world.told(), ["store 5 durable E3/", "store 6 volatile E4/"]);
+    assert_eq!(world.publish("news", "3"), Published::Later(crate::push::Ticket(7)));
     world.committed(6);
-    let told = world.told();
-    assert_eq!(
-        told,
-        ["store 5 news E1/3=3", "ack 4 E1/2", "ack 5 E1/3", "store 6 durable E3/", "forget 3,4", "forget 1,5"]
-    );
+    world.committed(7);
+    assert_eq!(world.told(), ["store 7 news E1/3=3", "ack 4 E1/2", "forget 1,2,3", "ack 7 E1/3", "forget 4,7"]);
     assert_eq!(world.publish("news", "4"), Published::Now(Position { offset: 0, epoch: "".into() }));
     world = world.restart(durable(), true);
     assert_eq!(world.history("news"), " @ E3/0");
 }
 
 #[test]
-fn a_stream_that_is_durable_no_more_says_so() {
+fn a_stream_is_durable_until_a_restart() {
     let mut world = begun(durable());
-    world.recover(KEYS[0], "news", 0, "");
-    world.subscribe(KEYS[1], "news");
     world.publish("news", "1");
     world.committed(3);
     world.told();
     world.hub.configure(volatile(), world.now, &mut world.effects);
-    world.publish("news", "2");
-    let told = ["store 4 reset news E2/0", "unsubscribed news 1 2500", "store 5 news E2/2=2", "news 2=2 to 2"];
-    assert_eq!(world.told(), told);
+    assert_eq!(world.publish("news", "2"), Published::Later(crate::push::Ticket(4)));
+    assert!(matches!(world.publish("sport", "1"), Published::Now(_)), "a stream that begins now is not");
+    world.committed(5);
+    world = world.restart(volatile(), true);
+    assert_eq!(world.told(), ["store 6 durable E3/", "store 7 reset news E2/0"]);
+    assert_eq!((world.history("news"), world.history("sport")), ("1 2 @ E2/2".to_owned(), "1 @ E2/1".to_owned()));
+    assert!(matches!(world.publish("news", "3"), Published::Now(_)));
+}
+
+#[test]
+fn a_stream_becomes_durable_by_a_crash() {
+    let mut world = begun(volatile());
+    world.publish("news", "1");
+    world.committed(3);
+    world.hub.configure(durable(), world.now, &mut world.effects);
+    assert_eq!(world.publish("news", "2"), Published::Later(crate::push::Ticket(4)));
+    world.committed(4);
+    world = world.restart(durable(), true);
     assert_eq!(world.history("news"), "1 2 @ E2/2");
-    world = world.restart(volatile(), false);
-    assert_eq!(world.history("news"), "1 2 @ E3/2");
+    world = world.restart(durable(), false);
+    assert_eq!(world.history("news"), "1 2 @ E1/2");
 }

@@ -327,4 +327,5 @@ fn streams_keep_to_a_new_configuration() {
     assert_eq!(world.told(), ["news 0=6 to 2"]);
     change(&mut world, options());
     assert!(!world.recover(KEYS[0], "news", 5, &epoch).recovered, "6 was missed");
+    assert!(!world.recover(KEYS[0], "sport", 0, &epoch).recovered, "and so might have been the first here");
 }
