@@ -11,8 +11,9 @@ use serde::de::IgnoredAny;
 
 use crate::push::{Data, Kind};
 
-/// Arrays and objects within each other.
-pub(super) const MAX_DEPTH: usize = 128;
+/// Arrays and objects within each other. What is wrapped around them on the way out stays below the 128 that some parsers
+/// take.
+pub(super) const MAX_DEPTH: usize = 100;
 
 /// JSON text as data: verbatim, but on one line. `None` if it is no JSON value, or nested too deeply.
 pub(super) fn of_json(text: &[u8]) -> Option<Data> {
@@ -32,12 +33,15 @@ pub(super) fn on_one_line(json: &[u8]) -> Option<Cow<'_, [u8]>> {
     Some(Cow::Owned(line.collect()))
 }
 
-/// Bytes of a publisher that does not say what they are: JSON if they are it, otherwise text if they are UTF-8.
+/// Bytes of a publisher that does not say what they are: JSON if they are it, otherwise text if they are UTF-8. They stay
+/// as they are, except for line breaks in a JSON document.
 pub(super) fn of_bytes(bytes: &[u8]) -> Data {
-    of_json(bytes).unwrap_or_else(|| match simdutf8::basic::from_utf8(bytes) {
-        Ok(text) => Data::new(Kind::Text, text.as_bytes()),
-        Err(_) => Data::new(Kind::Binary, bytes),
-    })
+    let is_document = matches!(bytes.trim_ascii_start().first(), Some(b'{' | b'['));
+    match on_one_line(bytes) {
+        Some(line) if (is_document || line == bytes) && check(bytes).is_some() => Data::new(Kind::Json, &line),
+        _ if simdutf8::basic::from_utf8(bytes).is_ok() => Data::new(Kind::Text, bytes),
+        _ => Data::new(Kind::Binary, bytes),
+    }
 }
 
 /// Text that has to arrive byte for byte: JSON if it is an object or an array on one line, otherwise text.
@@ -119,6 +123,24 @@ mod tests {
             assert_eq!(of_json(text.as_bytes()), expected.map(Data::json), "{text:?}");
         }
         assert_eq!(of_json(b"\"\xff\""), None, "no UTF-8");
+    }
+
+    #[test]
+    fn bytes_stay_as_they_are_but_for_line_breaks_in_documents() {
+        let rows: [(&[u8], Kind, &[u8]); 9] = [
+            (b"{\"a\": 1}", Kind::Json, b"{\"a\": 1}"),
+            (b"{\n\"a\": 1\r\n}\n", Kind::Json, b"{ \"a\": 1  } "),
+            (b" [1]", Kind::Json, b" [1]"),
+            (b"42 ", Kind::Json, b"42 "),
+            (b"42\n", Kind::Text, b"42\n"),
+            (b"{a}", Kind::Text, b"{a}"),
+            (b"", Kind::Text, b""),
+            (b"{\"a\": \"\xff\"}", Kind::Binary, b"{\"a\": \"\xff\"}"),
+            (b"\xff", Kind::Binary, b"\xff"),
+        ];
+        for (bytes, kind, kept) in rows {
+            assert_eq!(of_bytes(bytes), Data::new(kind, kept), "{}", bytes.escape_ascii());
+        }
     }
 
     #[test]
