@@ -80,6 +80,19 @@ pub(super) struct Connect {
     pub(super) flag: i64,
 }
 
+impl Connect {
+    /// About how many bytes it takes.
+    pub(super) fn size(&self) -> usize {
+        let subs = self
+            .subs
+            .iter()
+            .map(|(channel, subscribe)| size_of::<(String, Subscribe)>() + channel.len() + subscribe.size());
+        let headers = self.headers.iter().map(|(name, value)| size_of::<[String; 2]>() + name.len() + value.len());
+        let texts = [self.token.len(), self.data.len(), self.name.len(), self.version.len()];
+        texts.into_iter().chain(subs).chain(headers).sum()
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Subscribe {
     pub(super) channel: String,
@@ -100,6 +113,11 @@ pub(super) struct Subscribe {
 impl Subscribe {
     /// In `flag`: answer with an error instead of subscribing where recovery fails.
     pub(super) const REJECT_UNRECOVERED: i64 = 2;
+
+    /// About how many bytes it takes besides its own.
+    pub(super) fn size(&self) -> usize {
+        [self.channel.len(), self.token.len(), self.epoch.len(), self.data.len(), self.delta.len()].into_iter().sum()
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -158,8 +158,8 @@ impl Command {
     /// About how many bytes it takes while it waits.
     fn size(&self) -> usize {
         let texts = match &self.method {
-            Method::Connect(connect) => connect.token.len() + connect.data.len(),
-            Method::Subscribe(subscribe) => subscribe.channel.len() + subscribe.token.len() + subscribe.data.len(),
+            Method::Connect(connect) => connect.size(),
+            Method::Subscribe(subscribe) => subscribe.size(),
             Method::Publish { channel, data } => channel.len() + data.len(),
             Method::Rpc { method, data } => method.len() + data.len(),
             Method::SubRefresh { channel, token } => channel.len() + token.len(),
@@ -167,10 +167,52 @@ impl Command {
             Method::Unsubscribe { channel } | Method::Presence { channel } | Method::PresenceStats { channel } => {
                 channel.len()
             }
-            Method::History(history) => history.channel.len(),
+            Method::History(history) => {
+                history.channel.len() + history.since.as_ref().map_or(0, |(_, epoch)| epoch.len())
+            }
             Method::Send { data } => data.len(),
             Method::Ping | Method::Pong | Method::Unknown => 0,
         };
         size_of::<Self>() + texts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever a command is made long by, it is too long to wait.
+    #[test]
+    fn all_that_a_waiting_command_holds_is_counted() {
+        let long = || "x".repeat(10_000);
+        let subscribe = Subscribe::default;
+        let connects = [
+            Connect { token: long(), ..Connect::default() },
+            Connect { data: long().into(), ..Connect::default() },
+            Connect { name: long(), ..Connect::default() },
+            Connect { version: long(), ..Connect::default() },
+            Connect { headers: [(long(), String::new())].into(), ..Connect::default() },
+            Connect { headers: [(String::new(), long())].into(), ..Connect::default() },
+            Connect { subs: [(long(), subscribe())].into(), ..Connect::default() },
+            Connect { subs: (0..100).map(|index| (index.to_string(), subscribe())).collect(), ..Connect::default() },
+        ];
+        let subscribes = [
+            Subscribe { channel: long(), ..subscribe() },
+            Subscribe { token: long(), ..subscribe() },
+            Subscribe { epoch: long(), ..subscribe() },
+            Subscribe { data: long().into(), ..subscribe() },
+            Subscribe { delta: long(), ..subscribe() },
+        ];
+        let methods = connects.into_iter().map(Method::Connect).chain(subscribes.into_iter().map(Method::Subscribe));
+        for method in methods {
+            let mut line = Line::default();
+            assert!(line.push(Command { id: 1, method: Method::Ping }, 2, 10_000));
+            let command = Command { id: 2, method };
+            assert!(!line.push(command.clone(), 2, 10_000), "{command:?}");
+            assert!(line.push(command.clone(), 2, 100_000), "{command:?}");
+            assert!(!line.push(Command { id: 3, method: Method::Ping }, 2, 100_000), "a third");
+            assert_eq!([line.pop().map(|it| it.id), line.pop().map(|it| it.id)], [Some(1), Some(2)]);
+            assert!(line.pop().is_none() && line.bytes == 0);
+        }
     }
 }
