@@ -45,6 +45,9 @@ pub struct GatewayConfig {
     pub max_command_rate: Option<u32>,
     /// Bytes in a body of the server API. 1 MiB.
     pub max_api_body: usize,
+    /// Bytes of publications that may wait to be written to disk; beyond that, publishing where there is a history is refused
+    /// for a while. 64 MiB.
+    pub max_unwritten: usize,
     /// The raw protocol.
     pub raw: RawConfig,
     /// Backends, by what they are asked.
@@ -139,6 +142,7 @@ impl Default for GatewayConfig {
             max_commands_per_message: 1_000,
             max_command_rate: None,
             max_api_body: 1 << 20,
+            max_unwritten: 64 << 20,
             raw: RawConfig::default(),
             hooks: HookConfig::default(),
             node_name: "loopwire".to_owned(),

@@ -12,12 +12,13 @@ use super::hooks::{About, HookAnswer, HookDone, HookFailure, HookRequest, HookTi
 use super::metrics::Metrics;
 use super::token::Verifier;
 use super::transport::Transports;
+use super::unwritten::Unwritten;
 use super::{api, centrifugo, raw};
 use crate::endpoint::{Connections, ServerHandle, TimerHandle};
 use crate::net::{ConnectionId, SendError};
 use crate::push::{
-    ClientId, Disconnect, Effect, Effects, Hub, HubConfig, Lane, Position, PushError, Receiver, Restored, SessionKey,
-    Ticket, Time, Unsubscribe,
+    ClientId, Disconnect, Effect, Effects, Hub, HubConfig, Lane, Position, PublishRequest, Published, PushError,
+    Receiver, Restored, SessionKey, Ticket, Time, Unsubscribe,
 };
 use crate::store::{Store, StoreEvent};
 use crate::wire::{CloseCode, CloseFrame, PreparedMessage};
@@ -48,6 +49,8 @@ pub(super) struct Core {
     /// Who waits for a backend.
     pub(super) questions: HashMap<HookTicket, Question>,
     pub(super) metrics: Metrics,
+    /// What the store has been given and not written yet.
+    unwritten: Unwritten,
     /// What connections of each protocol are opened with.
     pub(super) transports: Transports,
     /// Whether the store has failed since it last committed.
@@ -110,6 +113,7 @@ impl Core {
         let now = clock.at(std::time::Instant::now());
         let hub = Hub::new(hub_config, restored.unwrap_or_default(), random() as u64, now, &mut effects);
         Ok(Self {
+            unwritten: Unwritten::default(),
             transports: Transports::new(&config),
             config: Arc::new(config),
             hub,
@@ -204,6 +208,7 @@ impl Core {
             Effect::Acknowledged { ticket, result } => self.acknowledge(connections, ticket, &result),
             Effect::Store(record) => {
                 if let Some(store) = &self.store {
+                    self.unwritten.add(&record);
                     store.append(record);
                 }
             }
@@ -273,6 +278,21 @@ impl Core {
         }
     }
 
+    /// Publishes to a channel, unless too much of what was published before is not on disk yet.
+    pub(super) fn publish(
+        &mut self,
+        connections: &Connections<'_>,
+        channel: &str,
+        request: PublishRequest<'_>,
+    ) -> Result<Published, PushError> {
+        let is_full = self.unwritten.bytes() > self.config.max_unwritten;
+        if is_full && self.hub.config().options(channel)?.has_history() {
+            return Err(PushError::TooManyRequests);
+        }
+        let now = self.now(connections);
+        self.hub.publish(channel, request, now, &mut self.effects)
+    }
+
     /// Remembers who is to be told when a publish is on disk.
     pub(super) fn wait_for(&mut self, ticket: Ticket, waiter: Waiter) {
         self.waiters.entry(ticket).or_default().push(waiter);
@@ -286,12 +306,14 @@ impl Core {
                 if std::mem::take(&mut self.store_failing) {
                     log::info!("the store takes publications again");
                 }
+                self.unwritten.written(up_to);
                 self.hub.committed(up_to, now, &mut self.effects);
             }
             StoreEvent::Failed { from, error } => {
                 if !std::mem::replace(&mut self.store_failing, true) {
                     log::error!("the store has failed: {error}");
                 }
+                self.unwritten.lost(from);
                 self.hub.store_failed(from, now, &mut self.effects);
             }
         }
@@ -347,6 +369,7 @@ impl Core {
     pub(super) fn disconnect(&mut self, connections: &mut Connections<'_>, key: SessionKey, disconnect: &Disconnect) {
         let Some(client) = self.forget(connections, key) else { return };
         let disconnect = sendable(disconnect);
+        log::debug!("{} is sent away: {} {}", connection_of(key), disconnect.code, disconnect.reason);
         if let ClientKind::Centrifugo(session) = &client.kind {
             session.say_goodbye(connections, key, &disconnect);
         }

@@ -113,8 +113,7 @@ impl GatewayHandle {
                 idempotency_key: what.idempotency_key.as_deref(),
                 skip_history: what.skip_history,
             };
-            let now = core.now(connections);
-            let result = match core.hub.publish(&channel, request, now, &mut core.effects) {
+            let result = match core.publish(connections, &channel, request) {
                 Ok(Published::Later(ticket)) => return core.wait_for(ticket, Waiter::Handle(answer)),
                 Ok(Published::Now(position)) => Ok(position),
                 Err(error) => Err(error),

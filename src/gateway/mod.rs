@@ -7,6 +7,34 @@
 //!                                                ▼  │ on_task
 //!                                     store, hooks: threads of their own
 //! ```
+//!
+//! A server that publishes the time, to whoever may know it:
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use loopwire::Server;
+//! use loopwire::gateway::{Gateway, GatewayConfig};
+//! use loopwire::push::{Audience, ChannelOptions, Data};
+//!
+//! let mut config = GatewayConfig { allow_anonymous: true, ..GatewayConfig::default() };
+//! config.hub.namespaces.plain = ChannelOptions {
+//!     subscribe: Audience { client: true, anonymous: true, ..Audience::default() },
+//!     ..ChannelOptions::default()
+//! };
+//!
+//! let server = Server::builder().listen("127.0.0.1:0").build()?;
+//! let stop = server.handle();
+//! let gateway = Gateway::new(config, None, server.handle())?;
+//! let push = gateway.handle();
+//! let thread = std::thread::spawn(move || server.run(gateway));
+//!
+//! push.publish("time", Data::json("\"12:00\"")).wait()?.expect("the channel exists");
+//!
+//! stop.shutdown(Duration::from_secs(5));
+//! thread.join().unwrap()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod agenda;
 mod api;
@@ -23,6 +51,7 @@ mod raw;
 mod server;
 mod token;
 mod transport;
+mod unwritten;
 
 pub use config::{ConfigError, GatewayConfig, HookConfig, RawConfig, TokenConfig};
 pub use handle::{Answer, GatewayHandle, Publish, To};

@@ -100,3 +100,29 @@ fn what_is_not_on_disk_yet_is_neither_answered_nor_seen() {
     let heard = bob.pushed();
     assert_eq!((&heard["pub"]["data"], &heard["pub"]["offset"]), (&json!(4), &json!(2)));
 }
+
+#[test]
+fn so_much_waits_for_the_disk_and_then_publishers_have_to() {
+    let dir = Dir::new("full");
+    let open = |_| -> (Store, Restored) { Store::open(&dir.0, |_| ()).unwrap() };
+    let config = config(|config| {
+        config.max_unwritten = 10_000;
+        config.hub.namespaces.named.insert("fleeting".to_owned(), {
+            loopwire::push::ChannelOptions { history_size: 0, ..config.hub.namespaces.plain }
+        });
+    });
+    let push = Push::with(config, NetConfig::default(), |handle| Some(open(handle)));
+    let mut client = push.client("42");
+    let large = json!({ "channel": "news", "data": "x".repeat(4_000) });
+    let waiting: Vec<_> = (0..3).map(|_| client.say("publish", large.clone())).collect();
+    assert_eq!(client.refused("publish", large.clone()), 111);
+    assert_eq!(push.handle.publish("news", Data::json("1")).wait().unwrap().unwrap_err().code(), 111);
+    // What goes to no disk need not wait for it.
+    client.ask("publish", json!({ "channel": "fleeting:a", "data": 1 }));
+    push.server.handle.post(0, StoreEvent::Committed(Sequence(u64::MAX))).unwrap();
+    for id in waiting {
+        assert_eq!(client.hear(), json!({ "id": id, "publish": {} }));
+    }
+    client.say("publish", large);
+    client.hears_nothing();
+}

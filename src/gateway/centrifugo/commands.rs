@@ -44,8 +44,7 @@ impl Turn<'_, '_> {
             idempotency_key: None,
             skip_history,
         };
-        let now = self.core.now(self.connections);
-        match self.core.hub.publish(channel, request, now, &mut self.core.effects)? {
+        match self.core.publish(self.connections, channel, request)? {
             Published::Now(_) => Ok(Some(Reply::Publish)),
             Published::Later(ticket) => {
                 self.core.wait_for(ticket, Waiter::Centrifugo { key: self.key, command: id });

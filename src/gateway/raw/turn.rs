@@ -383,12 +383,11 @@ impl Turn<'_, '_> {
     }
 
     fn publish_permitted(&mut self, data: Data, skip_history: bool) -> Outcome {
-        let now = self.core.now(self.connections);
         let Some(session) = self.session() else { return Ok(()) };
         let channel = Arc::clone(&session.channel);
         let info = self.core.hub.info(self.key, &channel);
         let request = PublishRequest { data, info, tags: BTreeMap::new(), idempotency_key: None, skip_history };
-        if let Published::Later(ticket) = self.core.hub.publish(&channel, request, now, &mut self.core.effects)? {
+        if let Published::Later(ticket) = self.core.publish(self.connections, &channel, request)? {
             self.core.wait_for(ticket, Waiter::Raw { key: self.key });
         }
         Ok(())
