@@ -61,7 +61,7 @@ fn every_limit_stands_in_the_table_with_its_default() {
 
 #[test]
 fn help_tells_every_setting_with_its_variable_and_its_default() {
-    let benches = ["bench echo", "bench fanout", "bench idle", "bench connect"];
+    let benches = ["bench echo", "bench fanout", "bench push", "bench idle", "bench connect"];
     for command in ["serve", "echo", "connect", "autobahn client"].into_iter().chain(benches) {
         let url = if matches!(command, "connect" | "autobahn client") { " ws://localhost/" } else { "" };
         // What stands before the next flag is about this one; its lines are as wide as the terminal.

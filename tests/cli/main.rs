@@ -2,6 +2,7 @@
 
 mod autobahn;
 mod bench;
+mod bench_push;
 mod connect;
 mod peer;
 mod process;

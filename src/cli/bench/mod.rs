@@ -17,6 +17,7 @@ mod opening;
 mod payloads;
 mod pool;
 mod progress;
+mod push;
 mod replies;
 mod report;
 mod schedule;
@@ -43,6 +44,9 @@ pub(crate) enum BenchCommand {
     /// Publish messages that the server sends to all subscribers: deliveries per second, time to each
     #[command(after_help = AFTER_HELP)]
     Fanout(Box<LoadedArgs<fanout::LoadArgs>>),
+    /// Publish to subscribers of a push server, in channels: time to each, what is lost, how all come back at once
+    #[command(after_help = AFTER_HELP)]
+    Push(Box<push::PushArgs>),
     /// Keep connections open and do nothing: the server's memory for each, and CPU time
     #[command(after_help = AFTER_HELP)]
     Idle(Box<idle::IdleArgs>),
@@ -60,6 +64,7 @@ pub(crate) fn run(command: &BenchCommand) -> Result<Exit, Failure> {
     match command {
         BenchCommand::Echo(args) => kind::run(&**args),
         BenchCommand::Fanout(args) => kind::run(&**args),
+        BenchCommand::Push(args) => push::run(args),
         BenchCommand::Idle(args) => idle::run(args),
         BenchCommand::Connect(args) => connect::run(args),
     }

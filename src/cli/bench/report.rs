@@ -104,7 +104,7 @@ impl<S> Report<S> {
     /// What the messages of this mode are.
     fn counts(&self) -> &'static str {
         match self.mode {
-            "fanout" => "delivered",
+            "fanout" | "push" => "delivered",
             "connect" => "opened",
             _ => "messages",
         }

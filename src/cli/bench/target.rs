@@ -1,8 +1,8 @@
-//! Whom to measure: the server at a URL, or an own `loopwire echo`, started for the purpose and ended with it.
+//! Whom to measure: the server at a URL, or one of our own, started for the purpose and ended with it.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, ToSocketAddrs as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use std::{env, io};
@@ -22,7 +22,7 @@ use super::usage;
 #[command(next_help_heading = "Connecting")]
 pub(super) struct TargetArgs {
     /// The server to measure: ws://host:port/path, wss://host/path or ws+unix:/path/to.sock:/path. Without it,
-    /// `loopwire echo` is started on a free port of this machine, measured, and ended
+    /// `loopwire echo`, or `loopwire serve`, is started on a free port of this machine, measured, and ended
     #[arg(value_parser = url, help_heading = None)]
     pub(super) url: Option<String>,
 
@@ -55,15 +55,39 @@ pub(super) struct TargetArgs {
     connect_timeout: Span,
 }
 
+/// A push server that anybody may use, and where everything can be recovered.
+const PUSH_SERVER: &[&str] = &[
+    "serve",
+    "--allow-anonymous",
+    "--insecure-channels",
+    "--force-recovery",
+    "--history-size=1000",
+    "--history-ttl=1h",
+];
+
 impl TargetArgs {
-    /// Finds the server, or starts one with these further flags.
+    /// Finds the server, or starts `loopwire echo` with these further flags.
     pub(super) fn find(&self, flags: &[&str], deflate: bool) -> Result<Target, Failure> {
+        self.find_or_start(&[&["echo"], flags].concat(), "", deflate)
+    }
+
+    /// Finds the push server, or starts one that lets everybody do everything and keeps its histories in `data`.
+    pub(super) fn find_push(&self, data: Option<&Path>) -> Result<Target, Failure> {
+        let data = data.map(|dir| dir.to_string_lossy());
+        let store = match &data {
+            Some(dir) => ["--data", dir],
+            None => ["--memory", "--no-raw"],
+        };
+        self.find_or_start(&[PUSH_SERVER, &store].concat(), "/connection/websocket", false)
+    }
+
+    fn find_or_start(&self, command: &[&str], path: &str, deflate: bool) -> Result<Target, Failure> {
         let own = match &self.url {
             Some(_) => None,
             None if self.pid.is_some() => {
                 return Err(Failure::new(Exit::Usage, "--pid is for the server at a URL: give that, or leave it out"));
             }
-            None => Some(OwnServer::start(flags)?),
+            None => Some(OwnServer::start(command, path)?),
         };
         let url = own.as_ref().map_or_else(|| self.url.clone().unwrap_or_default(), |own| own.url.clone());
         let mut target = match self.pid {
@@ -123,6 +147,15 @@ pub(super) struct Target {
 }
 
 impl Target {
+    /// Kills the server that was started here, and starts it again.
+    pub(super) fn restart(&mut self) -> Result<(), Failure> {
+        if let (Some(own), Some(address)) = (&mut self.own, self.addresses.first()) {
+            own.restart(*address)?;
+            self.pid = Some(own.child.id());
+        }
+        Ok(())
+    }
+
     /// A socket on its way to the server.
     pub(super) fn dial(&self) -> io::Result<Transport> {
         if let Some(path) = self.uri.socket_path() {
@@ -142,31 +175,52 @@ fn resolve(uri: &Uri) -> Result<Vec<SocketAddr>, Failure> {
     if addresses.is_empty() { Err(unknown(format!("{host} has no address"))) } else { Ok(addresses) }
 }
 
-/// `loopwire echo` as a child process; it ends with this.
+/// This program as a child process; it ends with this.
 #[derive(Debug)]
 struct OwnServer {
     child: Child,
+    /// What it was started with, but for where to listen.
+    arguments: Vec<String>,
     url: String,
 }
 
 impl OwnServer {
-    fn start(flags: &[&str]) -> Result<Self, Failure> {
+    /// Starts it on a free port; its URL has this path.
+    fn start(arguments: &[&str], path: &str) -> Result<Self, Failure> {
+        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let (child, url) = Self::spawn(&arguments, "127.0.0.1:0")?;
+        // A push server tells the address of its page.
+        let url = url.strip_prefix("http").map_or_else(|| url.clone(), |rest| format!("ws{rest}"));
+        Ok(Self { child, arguments, url: url + path })
+    }
+
+    fn spawn(arguments: &Vec<String>, listen: &str) -> Result<(Child, String), Failure> {
         let failed = |what: &dyn std::fmt::Display| {
             Failure::new(Exit::Failed, format_args!("cannot start a server to measure: {what}"))
         };
         let program = env::current_exe().map_err(|error| failed(&error))?;
         let mut command = Command::new(program);
-        command.args(["echo", "--listen", "127.0.0.1:0", "--log", "warn"]).args(flags);
+        command.args(arguments).args(["--listen", listen, "--log", "warn"]);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(|error| failed(&error))?;
-        let stdout = child.stdout.take();
-        let mut own = Self { child, url: String::new() };
         let mut line = String::new();
-        if let Some(stdout) = stdout {
-            BufReader::new(stdout).read_line(&mut line).map_err(|error| failed(&error))?;
+        let read = child.stdout.take().map_or(Ok(0), |stdout| BufReader::new(stdout).read_line(&mut line));
+        match (read, line.trim_end().strip_prefix("listening on ")) {
+            (Ok(_), Some(url)) => Ok((child, url.to_owned())),
+            (read, _) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                let silent = io::Error::other("it does not say where it listens");
+                Err(failed(&read.err().unwrap_or(silent)))
+            }
         }
-        let url = line.trim_end().strip_prefix("listening on ");
-        url.ok_or_else(|| failed(&"it does not say where it listens"))?.clone_into(&mut own.url);
-        Ok(own)
+    }
+
+    /// Kills it, and starts it again at the same address.
+    fn restart(&mut self, address: SocketAddr) -> Result<(), Failure> {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        self.child = Self::spawn(&self.arguments, &address.to_string())?.0;
+        Ok(())
     }
 }
 

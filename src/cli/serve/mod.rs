@@ -167,7 +167,7 @@ impl ServeArgs {
             // A server that has stopped has nobody to tell.
             let _ = handle.post(0, event);
         };
-        Store::open(dir, tell).map(Some).map_err(|error| Failure::new(Exit::Data, format_args!("{error:?}")))
+        Store::open(dir, tell).map(Some).map_err(|error| Failure::new(Exit::Data, error))
     }
 }
 
