@@ -53,6 +53,8 @@ mod token;
 mod transport;
 mod unwritten;
 
+#[cfg(fuzzing)]
+pub use centrifugo::fuzzing;
 pub use config::{ConfigError, GatewayConfig, HookConfig, RawConfig, TokenConfig};
 pub use handle::{Answer, GatewayHandle, Publish, To};
 pub use server::Gateway;

@@ -10,6 +10,8 @@
 mod answers;
 mod commands;
 mod connect;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod json;
 mod messages;
 mod protobuf;

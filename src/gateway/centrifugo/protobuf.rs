@@ -271,13 +271,13 @@ struct Push {
     #[prost(message, optional, tag = "6")]
     leave: Option<Presence>,
     #[prost(message, optional, tag = "7")]
-    unsubscribe: Option<CodeAndReason>,
+    unsubscribe: Option<Unsubscribe>,
     #[prost(message, optional, tag = "8")]
     message: Option<DataOnly>,
     #[prost(message, optional, tag = "9")]
     subscribe: Option<SubscribePush>,
     #[prost(message, optional, tag = "11")]
-    disconnect: Option<CodeAndReason>,
+    disconnect: Option<Disconnect>,
 }
 
 impl From<Pushed<'_>> for Push {
@@ -305,13 +305,13 @@ impl From<Pushed<'_>> for Push {
                 Self { channel: channel.to_owned(), subscribe: Some(subscribe), ..none }
             }
             Pushed::Unsubscribe { channel, why } => {
-                let unsubscribe = CodeAndReason { code: why.code(), reason: why.reason().to_owned() };
+                let unsubscribe = Unsubscribe { code: why.code(), reason: why.reason().to_owned() };
                 Self { channel: channel.to_owned(), unsubscribe: Some(unsubscribe), ..none }
             }
             Pushed::Message { data } => Self { message: Some(DataOnly { data: bytes(Some(data)) }), ..none },
             Pushed::Disconnect(disconnect) => {
                 let reason = disconnect.reason.to_string();
-                Self { disconnect: Some(CodeAndReason { code: disconnect.code.into(), reason }), ..none }
+                Self { disconnect: Some(Disconnect { code: disconnect.code.into(), reason }), ..none }
             }
         }
     }
@@ -338,9 +338,16 @@ struct SubscribePush {
     data: Vec<u8>,
 }
 
-/// Why a subscription or the connection ends.
 #[derive(Clone, PartialEq, Message)]
-struct CodeAndReason {
+struct Unsubscribe {
+    #[prost(uint32, tag = "2")]
+    code: u32,
+    #[prost(string, tag = "3")]
+    reason: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Disconnect {
     #[prost(uint32, tag = "1")]
     code: u32,
     #[prost(string, tag = "2")]

@@ -605,7 +605,7 @@ fn each_push_is_written_in_both_encodings() {
         (
             Push::Unsubscribe { channel: "c", why: Unsubscribe::InsufficientState },
             r#""channel":"c","unsubscribe":{"code":2500,"reason":"insufficient state"}"#.to_owned(),
-            [bytes(2, "c"), message(7, [number(1, 2500), bytes(2, "insufficient state")])].concat(),
+            [bytes(2, "c"), message(7, [number(2, 2500), bytes(3, "insufficient state")])].concat(),
         ),
         (
             Push::Message { data: &Data::json("[]") },
