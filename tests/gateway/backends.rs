@@ -276,6 +276,40 @@ fn a_backend_is_asked_whether_what_it_let_in_goes_on() {
 }
 
 #[test]
+fn so_many_commands_wait_for_a_backend() {
+    let backend = Backend::start();
+    let push = backend.push(|config| {
+        config.hooks.connect = Some(backend.url("connect"));
+        config.max_commands_per_message = 5;
+    });
+    // Behind one that is being asked about.
+    let mut client = push.client("42");
+    let ids: Vec<_> = (0..7).map(|n| client.say("publish", json!({ "channel": "asked:a", "data": n }))).collect();
+    assert_eq!(client.error(ids[6]), 111);
+    for (n, id) in ids[..6].iter().enumerate() {
+        assert_eq!(backend.says("/publish", &yes())["data"], json!(n));
+        assert_eq!(client.hear()["id"], *id);
+    }
+    // Behind a connection that is.
+    for (count, code) in [(5, None), (6, Some(3013))] {
+        let mut client = push.open();
+        client.say("connect", json!({}));
+        for _ in 0..count {
+            client.say("ping", json!({}));
+        }
+        let question = backend.asked("/connect");
+        match code {
+            Some(code) => assert_eq!(client.sent_away(), code),
+            None => {
+                backend.answer(&question, &json!({ "result": { "user": "42" } }));
+                let ids: Vec<_> = (0..=count).map(|_| client.hear()["id"].as_u64().unwrap()).collect();
+                assert_eq!(ids, [1, 2, 3, 4, 5, 6]);
+            }
+        }
+    }
+}
+
+#[test]
 fn where_no_backend_is_named_what_needs_one_is_not_offered() {
     let backend = Backend::start();
     let push = backend.push(|config| {

@@ -151,6 +151,25 @@ fn pings_are_answered_or_the_connection_ends() {
 }
 
 #[test]
+fn pings_can_be_switched_off_while_clients_are_there() {
+    let change = |config: &mut loopwire::gateway::GatewayConfig| config.expired_close_delay = Duration::ZERO;
+    let push = Push::start(|config| {
+        change(config);
+        config.ping_interval = Duration::from_millis(40);
+    });
+    let soon = token_of(|claims| claims.exp = Some(unix() + 2));
+    let (mut client, _) = push.connect(json!({ "token": soon }));
+    assert_eq!(client.hear(), json!({}));
+    let off = crate::talk::config(|config| {
+        change(config);
+        config.ping_interval = Duration::ZERO;
+    });
+    push.handle.reconfigure(off).wait().unwrap().unwrap();
+    client.send("{}");
+    assert_eq!(client.sent_away(), 3005, "the next that it hears is the end of its token");
+}
+
+#[test]
 fn websocket_pings_take_the_place_of_the_protocols_own() {
     let push = Push::start(|config| config.ping_interval = Duration::from_millis(20));
     let mut client = push.open_with("?cf_ws_frame_ping_pong=true");

@@ -181,6 +181,12 @@ impl Command {
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_session_is_small() {
+        // There is one for each of many thousand connections, besides the hub's and the engine's.
+        assert!(size_of::<Session>() <= 128, "{}", size_of::<Session>());
+    }
+
     /// Whatever a command is made long by, it is too long to wait.
     #[test]
     fn all_that_a_waiting_command_holds_is_counted() {

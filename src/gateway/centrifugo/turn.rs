@@ -157,23 +157,31 @@ impl Turn<'_, '_> {
     }
 
     fn ping(&mut self, now: Time) {
+        let next = self.next_ping(now);
         let timeout = millis(self.core.config.pong_timeout);
-        let interval = millis(self.core.config.ping_interval);
         let Some(session) = self.session() else { return };
+        session.deadline = next;
+        if next.is_none() {
+            return;
+        }
         if timeout > 0 {
             session.pinged = Some(now);
             session.deadline = Some(now.plus(timeout));
-        } else {
-            session.deadline = Some(now.plus(interval));
         }
         self.send(messages::encode_ping);
     }
 
-    fn pong(&mut self) -> Result<(), Disconnect> {
+    /// When the ping behind one of this moment comes; pings may have been switched off since.
+    fn next_ping(&self, pinged: Time) -> Option<Time> {
         let interval = millis(self.core.config.ping_interval);
+        (interval > 0).then(|| pinged.plus(interval))
+    }
+
+    fn pong(&mut self) -> Result<(), Disconnect> {
+        let pinged = self.session().and_then(|session| session.pinged.take()).ok_or(Disconnect::BAD_REQUEST)?;
+        let next = self.next_ping(pinged);
         let Some(session) = self.session() else { return Ok(()) };
-        let pinged = session.pinged.take().ok_or(Disconnect::BAD_REQUEST)?;
-        session.deadline = Some(pinged.plus(interval));
+        session.deadline = next;
         self.core.plan(self.key);
         Ok(())
     }
