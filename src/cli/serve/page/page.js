@@ -228,9 +228,11 @@ const wall = {
     const socket = (this.socket = new WebSocket(`${base}/channel/${WALL}?${query}`));
     socket.binaryType = "arraybuffer";
     socket.onmessage = ({ data }) => {
-      if (!(data instanceof ArrayBuffer)) return this.hello(JSON.parse(data));
-      this.count();
-      this.show(new Uint8Array(data));
+      this.hello(JSON.parse(data));
+      // What is text from here on is a notification, which the other connection gets, too.
+      socket.onmessage = ({ data }) => {
+        if (data instanceof ArrayBuffer) this.received(new Uint8Array(data));
+      };
     };
     socket.onclose = ({ code }) => {
       this.isOpen = false;
@@ -250,16 +252,17 @@ const wall = {
   },
 
   /** Each message is the next one of its stream, so counting them is knowing the position. */
-  count() {
+  received(bytes) {
     const [epoch, offset] = this.position.split(/:(?=\d+$)/);
     if (this.position) this.position = `${epoch}:${Number(offset) + 1}`;
+    this.show(bytes);
   },
 
-  /** What was there before this page: bytes come as base64 in JSON. */
+  /** What was there before this page; in JSON, bytes are base64. */
   async load() {
     const response = await api("history", { channel: WALL, limit: PICTURES, reverse: true }).catch(() => ({}));
-    for (const { data } of (response.publications ?? []).reverse()) {
-      if (typeof data === "string") this.show(Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0)));
+    for (const { b64data } of (response.publications ?? []).reverse()) {
+      if (b64data) this.show(Uint8Array.from(atob(b64data), (letter) => letter.charCodeAt(0)));
     }
   },
 
