@@ -42,7 +42,7 @@ fn subscribers_get_what_is_published_and_come_back_to_what_they_missed() {
 fn a_server_that_is_killed_has_everything_when_it_is_back() {
     let data = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("bench-push-{}", std::process::id()));
     let storm = ["--storm", "restart", "--missed", "20", "--subscribers", "4", "--channels", "2"];
-    let report = measured(&[&storm[..], &["--data", data.to_str().unwrap()]].concat());
+    let report = measured(&[&storm[..], &["--server-data", data.to_str().unwrap()]].concat());
     std::fs::remove_dir_all(&data).unwrap();
     assert_eq!((&report["lost"], &report["doubled"], &report["errors"]), (&json!(0), &json!(0), &json!(0)));
     assert_eq!((&report["storm"]["recovered"], &report["storm"]["publications"]), (&json!(4), &json!(80)));
@@ -50,7 +50,7 @@ fn a_server_that_is_killed_has_everything_when_it_is_back() {
 
     let ended = push(&storm);
     assert_eq!(ended.code, Some(2), "{ended:?}");
-    assert!(ended.stderr.contains("give --data"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("give --server-data"), "{}", ended.stderr);
 }
 
 /// A server with one subscriber, which gets as many copies of each publication as `copies` says of its number.

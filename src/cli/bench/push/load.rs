@@ -139,13 +139,13 @@ impl Push {
         subscribers: usize,
         channels: usize,
         prefix: &str,
-        token: &str,
+        token: Option<&str>,
         size: usize,
         rate: u32,
     ) -> Result<Self, Failure> {
         let channel =
             |index| Channel { name: format!("{prefix}{index}"), epoch: String::new(), published: 0, subscribers: 0 };
-        let token = if token.is_empty() { String::new() } else { format!(r#""token":"{token}""#) };
+        let token = token.map(|token| format!(r#""token":"{token}""#)).unwrap_or_default();
         Ok(Self {
             channels: (0..channels).map(channel).collect(),
             subscribers: (0..subscribers)

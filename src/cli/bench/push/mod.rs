@@ -74,12 +74,12 @@ struct LoadArgs {
     channel: String,
 
     /// Connect with this token; without it anonymously
-    #[arg(long, value_name = "JWT", default_value = "")]
-    token: String,
+    #[arg(long, value_name = "JWT")]
+    token: Option<String>,
 
     /// Where the server that is started keeps its histories; without it in memory
     #[arg(long, value_name = "DIR", conflicts_with = "url")]
-    data: Option<PathBuf>,
+    server_data: Option<PathBuf>,
 
     /// In the end have all subscribers gone at once, publish, and have them come back and recover
     #[arg(long, value_name = "HOW", value_enum)]
@@ -96,7 +96,7 @@ struct LoadArgs {
 enum StormKind {
     /// Their connections are cut
     Cut,
-    /// The server that was started is killed and started again; for this it needs --data
+    /// The server that was started is killed and started again; for this it needs --server-data
     Restart,
 }
 
@@ -136,11 +136,12 @@ pub(super) fn run(args: &PushArgs) -> Result<Exit, Failure> {
     let load = &args.load;
     load.check(&args.target)?;
     args.thresholds.check(&args.target)?;
-    let mut target = args.target.find_push(load.data.as_deref())?;
+    let mut target = args.target.find_push(load.server_data.as_deref())?;
     let mut progress = Progress::new();
     let mut poll = Poll::new().map_err(|error| Failure::new(Exit::Failed, error))?;
 
-    let mut bench = Push::new(load.subscribers, load.channels, &load.channel, &load.token, load.size.0, load.rate)?;
+    let mut bench =
+        Push::new(load.subscribers, load.channels, &load.channel, load.token.as_deref(), load.size.0, load.rate)?;
     let mut desk = Desk { args, poll: &mut poll, progress: &mut progress, events: Events::with_capacity(EVENTS) };
     let first = FIRST.min(load.subscribers / 2);
     desk.connect(&mut target, &mut bench, 0..first, false)?;
@@ -171,9 +172,9 @@ pub(super) fn run(args: &PushArgs) -> Result<Exit, Failure> {
 
 impl LoadArgs {
     fn check(&self, target: &TargetArgs) -> Result<(), Failure> {
-        if self.storm == Some(StormKind::Restart) && (target.url.is_some() || self.data.is_none()) {
-            let what = "--storm restart kills the server that is started here, and looks for what it has kept: give --data, \
-                        and no address";
+        if self.storm == Some(StormKind::Restart) && (target.url.is_some() || self.server_data.is_none()) {
+            let what = "--storm restart kills the server that is started here, and looks for what it has kept: give \
+                        --server-data, and no address";
             return Err(Failure::new(Exit::Usage, what));
         }
         Ok(())
