@@ -11,10 +11,10 @@ use serde_json::json;
 use crate::talk::{Push, config};
 
 /// A directory of a test's own, gone when it is dropped.
-struct Dir(PathBuf);
+pub(crate) struct Dir(pub(crate) PathBuf);
 
 impl Dir {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let dir = std::env::temp_dir().join(format!("loopwire-gateway-{}-{name}", std::process::id()));
         let _ = std::fs::remove_dir_all(&dir);
         Self(dir)
@@ -34,7 +34,7 @@ fn start(dir: &Path) -> Push {
 }
 
 /// The same with a store that says nothing: the test does.
-fn start_mute(dir: &Path) -> Push {
+pub(crate) fn start_mute(dir: &Path) -> Push {
     let open = |_| -> (Store, Restored) { Store::open(dir, |_| ()).unwrap() };
     Push::with(config(|_| ()), NetConfig::default(), |handle| Some(open(handle)))
 }

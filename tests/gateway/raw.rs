@@ -1,11 +1,13 @@
 //! Plain WebSocket clients: a connection is a channel.
 
 use loopwire::gateway::{GatewayConfig, To};
-use loopwire::push::{Audience, ChannelOptions, ClientId, Data, Kind};
+use loopwire::push::{Audience, ChannelOptions, ClientId, Data, Kind, Sequence};
+use loopwire::store::StoreEvent;
 use serde_json::{Value, json};
 use tungstenite::Message;
 
 use crate::backends::Backend;
+use crate::durable::{Dir, start_mute};
 use crate::support::{Peer, request, request_with};
 use crate::talk::{Push, token, token_of, unix};
 
@@ -324,6 +326,32 @@ fn the_application_reaches_plain_clients_too() {
 
     push.handle.unsubscribe("ann", "news").wait().unwrap();
     assert_eq!(plain.closed(), reason(3503, "force disconnect"));
+}
+
+#[test]
+fn what_is_not_on_disk_is_not_heard_and_what_cannot_be_brought_there_ends_its_connection() {
+    let dir = Dir::new("raw");
+    let push = start_mute(&dir.0);
+    let waiting = |number| {
+        push.server.wait_until("a publication that waits for the disk", |_| {
+            push.handle.with_hub(|hub, _, _| hub.counts().waiting).wait().unwrap() == number
+        });
+    };
+    let target = format!("news?token={}", token("ann"));
+    let ((mut ann, _), (mut bob, _)) = (push.subscribed(&target), push.subscribed(&target));
+    ann.send("1");
+    waiting(1);
+    push.handle.send(To::All, Data::new(Kind::Text, b"first")).wait().unwrap();
+    push.server.handle.post(0, StoreEvent::Committed(Sequence(u64::MAX))).unwrap();
+    for plain in [&mut ann, &mut bob] {
+        assert_eq!([plain.text(), plain.text()], ["first", "1"]);
+    }
+    ann.send("2");
+    waiting(1);
+    push.server.handle.post(0, StoreEvent::Failed { from: Sequence(0), error: "no space left".to_owned() }).unwrap();
+    assert_eq!(ann.closed(), reason(3004, "internal server error"));
+    push.handle.send(To::All, Data::new(Kind::Text, b"last")).wait().unwrap();
+    assert_eq!(bob.text(), "last", "and not what was refused");
 }
 
 #[test]

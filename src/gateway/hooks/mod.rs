@@ -12,13 +12,16 @@
 mod http;
 mod json;
 mod pool;
+mod room;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use self::http::Backend;
 use self::pool::Pool;
+pub(super) use self::room::Room;
 use super::config::{ConfigError, HookConfig};
 use super::token::{Overrides, SubscriptionClaims};
 use crate::handshake::Fields;
@@ -150,6 +153,11 @@ impl Hooks {
     /// before this returns, so `done` hands over to the loop what it is given, and does no more.
     pub(super) fn ask(&self, request: HookRequest) -> HookTicket {
         self.pool.ask(request)
+    }
+
+    /// The room that whatever waits for a backend has to share.
+    pub(super) fn room(&self) -> Arc<Room> {
+        self.pool.room()
     }
 
     /// How many questions wait for a thread.

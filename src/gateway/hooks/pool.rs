@@ -8,11 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::http::{Backend, key_of};
-use super::{HookAnswer, HookDone, HookFailure, HookRequest, HookTicket};
+use super::{HookAnswer, HookDone, HookFailure, HookRequest, HookTicket, Room};
 use crate::gateway::config::{ConfigError, HookConfig};
-
-/// Bytes of data that waiting questions may hold in all. One alone may be larger.
-const MAX_WAITING_BYTES: usize = 64 << 20;
 
 type Done = Box<dyn Fn(HookDone) + Send + Sync>;
 
@@ -27,6 +24,7 @@ struct Shared {
     timeout: Duration,
     max_waiting: usize,
     done: Done,
+    room: Arc<Room>,
     queue: Mutex<Queue>,
     wake: Condvar,
 }
@@ -34,8 +32,6 @@ struct Shared {
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<Waiting>,
-    /// Of the data of those that wait.
-    bytes: usize,
     closed: bool,
 }
 
@@ -57,6 +53,7 @@ impl Pool {
             timeout: config.timeout,
             max_waiting: config.queue,
             done,
+            room: Arc::default(),
             queue: Mutex::default(),
             wake: Condvar::new(),
         });
@@ -81,6 +78,10 @@ impl Pool {
         ticket
     }
 
+    pub(super) fn room(&self) -> Arc<Room> {
+        Arc::clone(&self.shared.room)
+    }
+
     pub(super) fn waiting(&self) -> usize {
         self.shared.queue().waiting.len()
     }
@@ -100,14 +101,12 @@ impl Shared {
             return Err(format!("{} is not set", key_of(request.kind())));
         }
         let mut queue = self.queue();
-        let bytes = data_len(&request);
         if queue.waiting.len() >= self.max_waiting {
             return Err(format!("{} questions to backends wait already", queue.waiting.len()));
         }
-        if queue.bytes > 0 && queue.bytes + bytes > MAX_WAITING_BYTES {
-            return Err(format!("questions to backends with {} bytes of data wait already", queue.bytes));
+        if !self.room.take(data_len(&request)) {
+            return Err("too much data waits for backends already".to_owned());
         }
-        queue.bytes += bytes;
         queue.waiting.push_back(Waiting { ticket, request, until: Instant::now() + self.timeout });
         drop(queue);
         self.wake.notify_one();
@@ -126,7 +125,7 @@ impl Shared {
         let mut queue = self.queue();
         loop {
             if let Some(next) = queue.waiting.pop_front() {
-                queue.bytes -= data_len(&next.request);
+                self.room.give(data_len(&next.request));
                 return Some(next);
             }
             if queue.closed {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::opening::Opening;
 use crate::gateway::core::{RAW, RAW_TO_OTHERS, new_client_id};
+use crate::gateway::hooks::Room;
 use crate::push::{ClientId, Data, Lane, Time};
 
 /// The state of a client of this protocol. Small: there is one for each connection.
@@ -29,12 +30,14 @@ pub(in crate::gateway) struct Session {
 }
 
 /// Messages that wait for their turn.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Line {
     /// Whether a backend is being asked about the message before them.
     pub(super) is_busy: bool,
     messages: VecDeque<Data>,
     bytes: usize,
+    /// Shared with all others that wait.
+    room: Arc<Room>,
 }
 
 /// What a backend is asked about.
@@ -75,8 +78,15 @@ impl Session {
         self.opening.is_some() || self.line.as_ref().is_some_and(|line| line.is_busy || !line.messages.is_empty())
     }
 
-    pub(super) fn line(&mut self) -> &mut Line {
-        self.line.get_or_insert_default()
+    pub(super) fn line(&mut self, room: &Arc<Room>) -> &mut Line {
+        self.line.get_or_insert_with(|| Box::new(Line::new(room)))
+    }
+
+    /// What a backend was asked about is decided.
+    pub(super) fn is_answered(&mut self) {
+        if let Some(line) = &mut self.line {
+            line.is_busy = false;
+        }
     }
 
     /// The next message, if nothing before it is under way.
@@ -87,19 +97,31 @@ impl Session {
             return None;
         };
         line.bytes -= next.bytes.len();
+        line.room.give(next.bytes.len());
         Some(next)
     }
 }
 
 impl Line {
-    /// Lets a message wait; `false` if it would be more than so many, or than so many bytes.
+    fn new(room: &Arc<Room>) -> Self {
+        Self { is_busy: false, messages: VecDeque::new(), bytes: 0, room: Arc::clone(room) }
+    }
+
+    /// Lets a message wait; `false` if it would be more than so many, or than so many bytes, or if too much waits elsewhere.
     pub(super) fn push(&mut self, message: Data, max_messages: usize, max_bytes: usize) -> bool {
-        let fits = self.messages.len() < max_messages && self.bytes + message.bytes.len() <= max_bytes;
+        let len = message.bytes.len();
+        let fits = self.messages.len() < max_messages && self.bytes + len <= max_bytes && self.room.take(len);
         if fits {
-            self.bytes += message.bytes.len();
+            self.bytes += len;
             self.messages.push_back(message);
         }
         fits
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.room.give(self.bytes);
     }
 }
 
@@ -111,7 +133,8 @@ mod tests {
     #[test]
     fn so_many_messages_and_bytes_may_wait() {
         let message = |len| Data::new(Kind::Binary, &vec![0; len]);
-        let mut line = Line::default();
+        let room = Arc::default();
+        let mut line = Line::new(&room);
         assert!([4, 3, 3].map(|len| line.push(message(len), 10, 10)).iter().all(|fits| *fits));
         assert!(!line.push(message(1), 10, 10), "eleven bytes");
         assert!(line.push(message(0), 4, 10));
@@ -122,5 +145,16 @@ mod tests {
         let lens: Vec<usize> = std::iter::from_fn(|| session.next_message()).map(|data| data.bytes.len()).collect();
         assert_eq!(lens, [4, 3, 3, 0]);
         assert!(session.line.is_none(), "nothing is held for those that do not wait");
+    }
+
+    #[test]
+    fn all_who_wait_share_one_room_and_leave_it_with_their_client() {
+        let room = Arc::default();
+        let most = Data::new(Kind::Binary, &vec![0; 40 << 20]);
+        let (mut one, mut other) = (Line::new(&room), Line::new(&room));
+        assert!(one.push(most.clone(), 10, usize::MAX));
+        assert!(!other.push(most.clone(), 10, usize::MAX));
+        drop(one);
+        assert!(other.push(most, 10, usize::MAX));
     }
 }

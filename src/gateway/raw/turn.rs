@@ -322,11 +322,12 @@ impl Turn<'_, '_> {
             Message::Binary(bytes) => Data::new(Kind::Binary, bytes),
         };
         let (max_messages, max_bytes) = (self.core.config.max_commands_per_message, self.core.config.raw.max_message);
-        let Some(session) = self.session() else { return Ok(()) };
-        if !session.is_held_up() {
+        if !self.session().is_some_and(|session| session.is_held_up()) {
             return self.publish(data);
         }
-        if session.line().push(data, max_messages, max_bytes) {
+        let room = self.core.hooks.room();
+        let Some(session) = self.session() else { return Ok(()) };
+        if session.line(&room).push(data, max_messages, max_bytes) {
             Ok(())
         } else {
             Err(Disconnect::TOO_MANY_REQUESTS.into())
@@ -355,8 +356,9 @@ impl Turn<'_, '_> {
             Decision::Deny(error) => Err(error.into()),
             Decision::AskBackend if self.core.config.hooks.publish.is_none() => Err(PushError::NotAvailable.into()),
             Decision::AskBackend => {
+                let room = self.core.hooks.room();
                 if let Some(session) = self.session() {
-                    session.line().is_busy = true;
+                    session.line(&room).is_busy = true;
                 }
                 let asked = Asked::Publish(data.clone());
                 self.ask(|client, channel| HookRequest::Publish { client, channel, data }, asked);
@@ -368,7 +370,7 @@ impl Turn<'_, '_> {
     /// A backend lets a message be published; those behind it follow.
     fn published_by(&mut self, data: Data, skip_history: bool) -> Outcome {
         if let Some(session) = self.session() {
-            session.line().is_busy = false;
+            session.is_answered();
         }
         self.publish_permitted(data, skip_history)?;
         self.take_up_messages()
