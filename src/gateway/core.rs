@@ -194,16 +194,7 @@ impl Core {
             Effect::Subscribed { to, channel, answer } => {
                 self.deliver_all(connections, vec![to], |lane| centrifugo::encode_subscribed(lane, &channel, &answer));
             }
-            Effect::Unsubscribed { to, channel, why } => match to.lane {
-                // Its channel is all that such a connection is for.
-                RAW | RAW_TO_OTHERS => self.disconnect(connections, to.key, &disconnect_for(why)),
-                lane => {
-                    centrifugo::unsubscribed(self, to.key, &channel);
-                    self.deliver_all(connections, vec![Receiver { key: to.key, lane }], |lane| {
-                        centrifugo::encode_unsubscribed(lane, &channel, why)
-                    });
-                }
-            },
+            Effect::Unsubscribed { to, channel, why } => self.unsubscribed(connections, to, &channel, why),
             Effect::Disconnect { key, disconnect } => self.disconnect(connections, key, &disconnect),
             Effect::Acknowledged { ticket, result } => self.acknowledge(connections, ticket, &result),
             Effect::Store(record) => {
@@ -217,6 +208,21 @@ impl Core {
                     store.forget(sequences);
                 }
             }
+        }
+    }
+
+    /// The server has ended a subscription.
+    fn unsubscribed(&mut self, connections: &mut Connections<'_>, to: Receiver, channel: &str, why: Unsubscribe) {
+        match self.clients.get(&to.key).map(|client| &client.kind) {
+            Some(ClientKind::Centrifugo(_)) => {
+                centrifugo::unsubscribed(self, to.key, channel);
+                self.deliver_all(connections, vec![to], |lane| centrifugo::encode_unsubscribed(lane, channel, why));
+            }
+            // The connection is its channel, and ends with it.
+            Some(ClientKind::Raw(session)) if session.is_for(channel) => {
+                self.disconnect(connections, to.key, &disconnect_for(why));
+            }
+            Some(ClientKind::Raw(_)) | None => {}
         }
     }
 

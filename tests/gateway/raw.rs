@@ -486,3 +486,19 @@ fn a_backend_decides_on_messages_one_at_a_time_and_in_order() {
     }
     assert_eq!(plain.closed().0, 3013);
 }
+
+#[test]
+fn what_the_server_subscribes_a_plain_client_to_comes_on_top() {
+    let push = Push::start(|_| ());
+    let (mut plain, _) = push.subscribed(&format!("news?token={}", token("42")));
+    let handle = &push.handle;
+    assert_eq!(handle.subscribe("42", "more").wait().unwrap(), Ok(1));
+    handle.publish("more", Data::json("1"));
+    assert_eq!(plain.text(), "1");
+    assert_eq!(handle.unsubscribe("42", "more").wait().unwrap(), 1);
+    handle.publish("more", Data::json("2"));
+    handle.publish("news", Data::json("3"));
+    assert_eq!(plain.text(), "3", "it is still in its own channel");
+    assert_eq!(handle.unsubscribe("42", "news").wait().unwrap(), 1);
+    assert_eq!(plain.closed(), reason(3503, "force disconnect"));
+}

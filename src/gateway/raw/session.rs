@@ -53,6 +53,11 @@ pub(in crate::gateway) enum Asked {
 }
 
 impl Session {
+    /// Whether this is the channel that it has come for; the server may have subscribed it to others as well.
+    pub(in crate::gateway) fn is_for(&self, channel: &str) -> bool {
+        *self.channel == *channel
+    }
+
     pub(super) fn new(mut opening: Opening) -> Self {
         let forwarded = std::mem::take(&mut opening.forwarded);
         Self {
