@@ -76,12 +76,13 @@ struct GlobalArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// The push server: channels, history, presence, permissions, in Centrifugo's protocol and to plain WebSockets
+    /// The push server: channels, history, presence and permissions, for Centrifugo's clients and for plain WebSockets (what
+    /// runs without a command)
     #[command(after_help = AFTER_HELP)]
     Serve(Box<serve::ServeArgs>),
     /// Send every message back to where it came from, on any path
     #[command(after_help = AFTER_HELP)]
-    Echo(echo::EchoArgs),
+    Echo(Box<echo::EchoArgs>),
     /// Open a connection: what is read is sent, what is received is printed
     #[command(after_help = format!("{}\n\n{AFTER_HELP}", connect::COMMANDS))]
     Connect(Box<connect::ConnectArgs>),

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use super::hooks;
+use super::token::Verifier;
 use crate::handshake::OriginPolicy;
 use crate::protocol::Config;
 use crate::push::HubConfig;
@@ -150,6 +152,17 @@ impl Default for GatewayConfig {
     }
 }
 
+impl GatewayConfig {
+    /// Whether a [`Gateway`](super::Gateway) can be made with it, without making one.
+    ///
+    /// # Errors
+    /// The first key or URL that cannot be used.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        Verifier::new(&self.token)?;
+        hooks::check(&self.hooks)
+    }
+}
+
 impl Default for RawConfig {
     fn default() -> Self {
         Self { enabled: true, max_message: 16 << 20 }
@@ -178,7 +191,7 @@ impl Default for HookConfig {
 /// A configuration that cannot be: which key, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    /// The key, as in a configuration file.
+    /// The field of [`GatewayConfig`], such as `hooks.connect`.
     pub key: String,
     /// What is wrong, and what to do about it.
     pub what: String,

@@ -331,7 +331,7 @@ fn ecdsa_key(pem: &str) -> Result<Key, ConfigError> {
 }
 
 fn unusable(key: &str, what: &str) -> ConfigError {
-    ConfigError { key: key.to_owned(), what: what.to_owned() }
+    ConfigError { key: format!("token.{key}"), what: what.to_owned() }
 }
 
 fn invalid(why: &str) -> TokenError {

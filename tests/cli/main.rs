@@ -6,5 +6,6 @@ mod bench_push;
 mod connect;
 mod peer;
 mod process;
+mod serve;
 mod servers;
 mod settings;

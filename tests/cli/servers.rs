@@ -1,4 +1,4 @@
-//! `loopwire echo` and the push server's page: what they serve, and how they start, drain, reload and end.
+//! `loopwire echo`, the push server's page, and what all servers share: how they start, drain, reload and end.
 
 use std::collections::VecDeque;
 use std::fs;

@@ -14,9 +14,9 @@ use std::path::PathBuf;
 use clap::{Args, Command};
 use loopwire::gateway::{ConfigError, Gateway, GatewayConfig};
 use loopwire::protocol::Config;
-use loopwire::push::Restored;
+use loopwire::push::{Disconnect, Restored};
 use loopwire::store::Store;
-use loopwire::{NetConfig, OverflowPolicy, Server, ServerHandle};
+use loopwire::{CloseCode, NetConfig, OverflowPolicy, Server, ServerHandle};
 
 use super::engine::{DeflateArgs, FrameArgs, LimitArgs, ListenArgs};
 use super::settings::{Settings, SettingsError};
@@ -148,6 +148,7 @@ impl ServeArgs {
         config.hooks = rules.hooks.config();
         config.hub.namespaces =
             channels::namespaces(&rules.channels, &tables).map_err(|(key, what)| wrong(ConfigError { key, what }))?;
+        config.check().map_err(wrong)?;
         Ok(config)
     }
 
@@ -155,6 +156,7 @@ impl ServeArgs {
         let mut net: NetConfig = self.limits.config();
         net.max_buffered = self.max_buffered.0;
         net.overflow = OverflowPolicy::Close;
+        net.overflow_close = Some((CloseCode(Disconnect::SLOW.code), "slow"));
         let mut config: Config = self.frames.config(&self.deflate);
         self.client_limits.add_to_connections(&mut config);
         let builder = Server::builder().net(net).config(config).forget_requests();
@@ -178,6 +180,19 @@ impl StoreArgs {
     }
 }
 
+/// What the gateway says of its fields, in terms of the settings here.
 fn wrong(error: ConfigError) -> Failure {
-    Failure::new(Exit::Usage, error)
+    let ConfigError { key, what } = error;
+    let key = match key.split_once('.') {
+        Some(("hooks", "connect" | "refresh" | "subscribe" | "publish" | "rpc" | "sub_refresh")) => {
+            format!("{}-url", key.replace("hooks.", "hook-"))
+        }
+        Some(("hooks", field)) if field.starts_with("fields") => "hook-header".to_owned(),
+        Some(("hooks", "forward_fields")) => "hook-forward".to_owned(),
+        Some(("hooks", field)) => format!("hook-{field}"),
+        Some(("token", field)) => format!("token-{field}"),
+        _ => key,
+    };
+    let what = what.replace("hooks.fields", "hook-header");
+    Failure::new(Exit::Usage, format_args!("{}: {what}", key.replace('_', "-")))
 }

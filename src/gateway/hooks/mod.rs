@@ -129,6 +129,11 @@ pub(super) enum About {
     Raw(super::raw::Asked),
 }
 
+/// Whether these URLs and fields can be used.
+pub(super) fn check(config: &HookConfig) -> Result<(), ConfigError> {
+    Backend::new(config).map(drop)
+}
+
 /// The pool of threads that ask. When it is dropped, what was asked is still answered.
 #[derive(Debug)]
 pub(super) struct Hooks {
