@@ -191,7 +191,7 @@ impl Default for HookConfig {
 /// A configuration that cannot be: which key, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    /// The field of [`GatewayConfig`], such as `hooks.connect`.
+    /// The key, as in a configuration file.
     pub key: String,
     /// What is wrong, and what to do about it.
     pub what: String,

@@ -168,7 +168,7 @@ impl Verifier {
         let mut keys = Vec::new();
         if let Some(secret) = &config.hmac_secret {
             if secret.is_empty() {
-                return Err(unusable("hmac_secret", "is empty: give a long random one, or leave it out"));
+                return Err(unusable("token-hmac-secret", "is empty: give a long random one, or leave it out"));
             }
             keys.push(Key { algorithms: HMAC, key: DecodingKey::from_secret(secret.as_bytes()) });
         }
@@ -305,7 +305,7 @@ impl Default for Audience {
 }
 
 fn rsa_key(pem: &str) -> Result<Key, ConfigError> {
-    let unreadable = || unusable("rsa_public_key", "is no RSA public key in PEM");
+    let unreadable = || unusable("token-rsa-public-key", "is no RSA public key in PEM");
     let key = DecodingKey::from_rsa_pem(pem.as_bytes()).map_err(|_| unreadable())?;
     // Otherwise it would be looked into at the first token only.
     let (modulus, _) = key
@@ -313,14 +313,14 @@ fn rsa_key(pem: &str) -> Result<Key, ConfigError> {
         .and_then(|der| (DEFAULT_PROVIDER.key_utils.rsa_pub_components_from_public_key)(der))
         .map_err(|_| unreadable())?;
     if modulus.len() * 8 < MIN_RSA_BITS {
-        return Err(unusable("rsa_public_key", "is shorter than 2048 bits"));
+        return Err(unusable("token-rsa-public-key", "is shorter than 2048 bits"));
     }
     Ok(Key { algorithms: RSA, key })
 }
 
 /// The curve tells the algorithm [RFC 7518 §3.4].
 fn ecdsa_key(pem: &str) -> Result<Key, ConfigError> {
-    let unreadable = || unusable("ecdsa_public_key", "is no ECDSA public key of P-256 or P-384 in PEM");
+    let unreadable = || unusable("token-ecdsa-public-key", "is no ECDSA public key of P-256 or P-384 in PEM");
     let key = DecodingKey::from_ec_pem(pem.as_bytes()).map_err(|_| unreadable())?;
     let curves: [&[Algorithm]; 2] = [&[Algorithm::ES256], &[Algorithm::ES384]];
     let algorithms = curves
@@ -331,7 +331,7 @@ fn ecdsa_key(pem: &str) -> Result<Key, ConfigError> {
 }
 
 fn unusable(key: &str, what: &str) -> ConfigError {
-    ConfigError { key: format!("token.{key}"), what: what.to_owned() }
+    ConfigError { key: key.to_owned(), what: what.to_owned() }
 }
 
 fn invalid(why: &str) -> TokenError {

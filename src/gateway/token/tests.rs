@@ -269,14 +269,17 @@ fn claims_are_read_strictly_and_null_is_absent() {
 #[test]
 fn keys_that_cannot_be_used_are_named_and_not_told() {
     let rows = [
-        (TokenConfig { hmac_secret: Some(String::new()), ..TokenConfig::default() }, "hmac_secret"),
-        (TokenConfig { rsa_public_key: Some("no key".to_owned()), ..TokenConfig::default() }, "token.rsa_public_key"),
-        (TokenConfig { rsa_public_key: Some(SHORT_RSA_KEY.to_owned()), ..TokenConfig::default() }, "token.rsa_public_key"),
-        (TokenConfig { rsa_public_key: Some(P256_KEY.to_owned()), ..TokenConfig::default() }, "token.rsa_public_key"),
-        (TokenConfig { rsa_public_key: Some(String::new()), ..TokenConfig::default() }, "token.rsa_public_key"),
-        (ecdsa(RSA_KEY), "token.ecdsa_public_key"),
-        (ecdsa(P521_KEY), "token.ecdsa_public_key"),
-        (ecdsa("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"), "token.ecdsa_public_key"),
+        (TokenConfig { hmac_secret: Some(String::new()), ..TokenConfig::default() }, "token-hmac-secret"),
+        (TokenConfig { rsa_public_key: Some("no key".to_owned()), ..TokenConfig::default() }, "token-rsa-public-key"),
+        (
+            TokenConfig { rsa_public_key: Some(SHORT_RSA_KEY.to_owned()), ..TokenConfig::default() },
+            "token-rsa-public-key",
+        ),
+        (TokenConfig { rsa_public_key: Some(P256_KEY.to_owned()), ..TokenConfig::default() }, "token-rsa-public-key"),
+        (TokenConfig { rsa_public_key: Some(String::new()), ..TokenConfig::default() }, "token-rsa-public-key"),
+        (ecdsa(RSA_KEY), "token-ecdsa-public-key"),
+        (ecdsa(P521_KEY), "token-ecdsa-public-key"),
+        (ecdsa("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"), "token-ecdsa-public-key"),
     ];
     for (config, key) in rows {
         let error = Verifier::new(&config).expect_err("a key that cannot be used");
