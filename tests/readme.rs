@@ -62,8 +62,13 @@ fn every_limit_stands_in_the_table_with_its_default() {
 #[test]
 fn help_tells_every_setting_with_its_variable_and_its_default() {
     let benches = ["bench echo", "bench fanout", "bench push", "bench idle", "bench connect"];
-    for command in ["serve", "echo", "connect", "autobahn client"].into_iter().chain(benches) {
-        let url = if matches!(command, "connect" | "autobahn client") { " ws://localhost/" } else { "" };
+    let others = ["serve", "publish", "subscribe", "echo", "connect", "autobahn client"];
+    for command in others.into_iter().chain(benches) {
+        let url = match command {
+            "connect" | "autobahn client" => " ws://localhost/",
+            "publish" | "subscribe" => " news",
+            _ => "",
+        };
         // What stands before the next flag is about this one; its lines are as wide as the terminal.
         let help = loopwire(&format!("{command} --help"))
             .replace("\n  -c, --", "\n      --")
@@ -101,7 +106,7 @@ fn every_command_is_understood() {
         if !line.starts_with("$ ") || line.contains("cargo ") {
             continue;
         }
-        let command = after.split(['#', '|', '<']).next().unwrap();
+        let command = after.split(['#', '|', '<', '>']).next().unwrap();
         // That file is the reader's own, and the question is whether the command would be run.
         let command = command.replace("--config loopwire.toml", "").replace("--print-config", "");
         loopwire(&format!("{} --print-config", command.trim()));
@@ -115,6 +120,8 @@ fn the_configuration_file_is_accepted_and_does_what_is_told() {
     let path = std::env::temp_dir().join(format!("loopwire-readme.{}.toml", std::process::id()));
     fs::write(&path, blocks("toml")[0]).unwrap();
     let printed = loopwire(&format!("echo --config '{}' --print-config", path.display()));
+    fs::write(&path, blocks("toml")[1]).unwrap();
+    loopwire(&format!("checkconfig '{}'", path.display()));
     fs::remove_file(&path).unwrap();
     for line in
         ["ping-interval = \"20s\" # file", "max-message = \"4MiB\" # file", "listen = [\"127.0.0.1:9001\"] # file"]

@@ -10,16 +10,21 @@
 
 mod autobahn;
 mod bench;
+mod configure;
 mod connect;
 mod dial;
 mod echo;
 mod engine;
+mod publish;
 mod serve;
 mod server;
 mod settings;
+mod subscribe;
 mod terminal;
+mod tokens;
 mod values;
 
+use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -45,7 +50,8 @@ Exit codes:
   5  the address cannot be listened on, such as a port in use
   6  --timeout ran out
   7  a benchmark's threshold was missed
-  8  the data directory cannot be used: another server has it, or what it keeps is damaged";
+  8  the data directory cannot be used: another server has it, or what it keeps is damaged
+  9  a push server refused what it was asked, or a token is not valid";
 
 /// WebSocket from the bytes up. Without a command: the push server, at http://127.0.0.1:8080
 #[derive(Debug, Parser)]
@@ -80,6 +86,24 @@ enum Command {
     /// runs without a command)
     #[command(after_help = AFTER_HELP)]
     Serve(Box<serve::ServeArgs>),
+    /// Print a configuration of the push server to begin with
+    #[command(after_help = AFTER_HELP)]
+    Genconfig(configure::GenconfigArgs),
+    /// Say whether the push server would start with a configuration
+    #[command(after_help = AFTER_HELP)]
+    Checkconfig(configure::CheckconfigArgs),
+    /// Print a token that says who a client is, or what it may subscribe to
+    #[command(after_help = AFTER_HELP)]
+    Gentoken(tokens::GentokenArgs),
+    /// Print what a token says, if it is valid
+    #[command(after_help = AFTER_HELP)]
+    Checktoken(tokens::ChecktokenArgs),
+    /// Publish to a channel of a push server, by its API
+    #[command(after_help = AFTER_HELP)]
+    Publish(publish::PublishArgs),
+    /// Print what is published to channels of a push server, a line each; reconnects, and recovers what it has missed
+    #[command(after_help = AFTER_HELP)]
+    Subscribe(Box<subscribe::SubscribeArgs>),
     /// Send every message back to where it came from, on any path
     #[command(after_help = AFTER_HELP)]
     Echo(Box<echo::EchoArgs>),
@@ -118,6 +142,12 @@ pub(crate) fn main() -> ExitCode {
     }
     let outcome = match cli.command {
         Some(Command::Serve(args)) => serve::run(&args, settings),
+        Some(Command::Genconfig(_)) => Ok(configure::generate()),
+        Some(Command::Checkconfig(args)) => configure::check(&args),
+        Some(Command::Gentoken(args)) => tokens::generate(&args),
+        Some(Command::Checktoken(args)) => tokens::check(&args),
+        Some(Command::Publish(args)) => publish::run(&args),
+        Some(Command::Subscribe(args)) => subscribe::run(&args),
         Some(Command::Echo(args)) => echo::run(&args),
         Some(Command::Connect(args)) => connect::run(&args),
         Some(Command::Bench(command)) => bench::run(&command),
@@ -135,7 +165,12 @@ pub(crate) fn main() -> ExitCode {
 
 /// The settings as they are now, and what they ask for.
 fn read() -> Result<(Settings, Cli), SettingsError> {
-    let settings = Settings::read(Cli::command(), std::env::args_os().collect(), "serve", serve::tables())?;
+    read_from(std::env::args_os().collect())
+}
+
+/// The same for other arguments than this process's.
+fn read_from(arguments: Vec<OsString>) -> Result<(Settings, Cli), SettingsError> {
+    let settings = Settings::read(Cli::command(), arguments, "serve", serve::tables())?;
     let cli = Cli::from_arg_matches(&settings.matches)?;
     Ok((settings, cli))
 }
@@ -152,6 +187,7 @@ pub(crate) enum Exit {
     TimedOut = 6,
     Missed = 7,
     Data = 8,
+    Refused = 9,
 }
 
 impl From<Exit> for ExitCode {

@@ -35,6 +35,11 @@ pub(crate) struct ServerArgs {
 }
 
 impl ListenArgs {
+    /// Whether its certificates can be used.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        self.tls().map(drop)
+    }
+
     fn tls(&self) -> Result<Option<TlsAcceptor>, Failure> {
         let wrong = |what: &str| Err(Failure::new(Exit::Usage, what));
         let acceptor = match (&self.tls_cert, &self.tls_key, self.self_signed) {

@@ -28,7 +28,7 @@ const PREFIX: &str = "LOOPWIRE_";
 const NO_SETTING: [&str; 4] = ["config", "help", "print-config", "version"];
 
 /// Settings that are not shown.
-const SECRETS: [&str; 3] = ["api-key", "hook-header", "token-hmac-secret"];
+const SECRETS: [&str; 4] = ["api-key", "hook-header", "token", "token-hmac-secret"];
 
 /// What was asked for, whichever way.
 #[derive(Debug)]

@@ -9,3 +9,4 @@ mod process;
 mod serve;
 mod servers;
 mod settings;
+mod tools;

@@ -147,7 +147,7 @@ pub(crate) fn run(args: &ConnectArgs) -> Result<Exit, Failure> {
 }
 
 /// The exit code for the end of a connection that nothing else decides.
-fn judge(closed: &Closed) -> Exit {
+pub(crate) fn judge(closed: &Closed) -> Exit {
     match closed.code {
         CloseCode::NORMAL | CloseCode::GOING_AWAY => Exit::Done,
         // An empty Close says nothing against it.

@@ -46,7 +46,7 @@ pub(super) fn open_to_everybody(config: &mut GatewayConfig, data: Option<&Path>)
         ..ChannelOptions::default()
     };
     // Pictures are large.
-    config.hub.namespaces.named.insert("images".to_owned(), ChannelOptions { history_size: 20, ..open.clone() });
+    config.hub.namespaces.named.insert("images".to_owned(), ChannelOptions { history_size: 20, ..open });
     config.hub.namespaces.plain = open;
     config.token.hmac_secret = Some(match data {
         Some(dir) => secret_in(dir).map_err(|error| {
@@ -61,7 +61,7 @@ pub(super) fn open_to_everybody(config: &mut GatewayConfig, data: Option<&Path>)
 const EVERYBODY: Audience = Audience { client: true, subscriber: true, anonymous: true };
 
 /// The secret that a server in development mode keeps in this directory, if there is one.
-pub(super) fn kept_secret(dir: &Path) -> Option<String> {
+pub(crate) fn kept_secret(dir: &Path) -> Option<String> {
     let secret = fs::read_to_string(dir.join(SECRET_FILE)).ok()?;
     Some(secret.trim().to_owned()).filter(|secret| !secret.is_empty())
 }
@@ -81,7 +81,7 @@ fn secret_in(dir: &Path) -> io::Result<String> {
 }
 
 /// 32 random bytes, as hexadecimal digits.
-pub(super) fn new_secret() -> String {
+pub(crate) fn new_secret() -> String {
     let mut bytes = [0; 32];
     // Without randomness from the system nothing here could be safe.
     getrandom::fill(&mut bytes).expect("the system has random bytes");

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use clap::{Args, Command};
 use loopwire::gateway::{ConfigError, Gateway, GatewayConfig};
 use loopwire::protocol::Config;
-use loopwire::push::{Disconnect, Restored};
+use loopwire::push::{ChannelOptions, Disconnect, Restored};
 use loopwire::store::Store;
 use loopwire::{CloseCode, NetConfig, OverflowPolicy, Server, ServerHandle};
 
@@ -23,9 +23,11 @@ use super::settings::{Settings, SettingsError};
 use super::values::Size;
 use super::{Exit, Failure, server};
 use channels::ChannelArgs;
-use policy::{AccessArgs, ApiArgs, ClientLimitArgs, HookArgs, TokenArgs};
+use policy::{AccessArgs, ApiArgs, ClientLimitArgs, HookArgs};
 
 pub(crate) use channels::tables;
+pub(crate) use development::{kept_secret, new_secret};
+pub(crate) use policy::TokenArgs;
 
 #[derive(Args, Debug)]
 pub(crate) struct ServeArgs {
@@ -85,6 +87,11 @@ struct RuleArgs {
 pub(crate) fn run(args: &ServeArgs, settings: Settings) -> Result<Exit, Failure> {
     let is_development = args.is_development(&settings)?;
     let config = args.gateway_config(&settings)?;
+    if !is_development {
+        for remark in remarks(&config) {
+            log::warn!("{remark}");
+        }
+    }
     let secret = config.token.hmac_secret.clone();
     let server = server::listen(args.builder(), &args.listen)?;
     let mut gateway = Gateway::new(config, args.open_store(server.handle())?, server.handle()).map_err(wrong)?;
@@ -102,6 +109,42 @@ pub(crate) fn run(args: &ServeArgs, settings: Settings) -> Result<Exit, Failure>
     }
     server.run(gateway).map_err(|error| Failure::new(Exit::Failed, error))?;
     Ok(Exit::Done)
+}
+
+/// Whether the server would start with these settings, and what is to be said of them. Nothing is started.
+pub(crate) fn check(args: &ServeArgs, settings: &Settings) -> Result<Vec<&'static str>, Failure> {
+    let config = args.gateway_config(settings)?;
+    args.listen.check()?;
+    Ok(remarks(&config))
+}
+
+/// What is no mistake, and may still not be what was meant.
+fn remarks(config: &GatewayConfig) -> Vec<&'static str> {
+    let GatewayConfig { token, hooks, hub, .. } = config;
+    let has_key = token.hmac_secret.is_some() || token.rsa_public_key.is_some() || token.ecdsa_public_key.is_some();
+    let has_hook =
+        |uses: fn(&ChannelOptions) -> bool| uses(&hub.namespaces.plain) || hub.namespaces.named.values().any(uses);
+    let all = [
+        (
+            !has_key && hooks.connect.is_none() && !config.allow_anonymous,
+            "nobody can connect: there is no key of tokens, no hook-connect-url, and no allow-anonymous",
+        ),
+        (
+            config.api_key.is_none() && !config.api_insecure,
+            "the server API answers 401 to everybody: there is no api-key",
+        ),
+        (config.api_insecure, "insecure-api: whoever reaches this port can publish and disconnect"),
+        (hub.insecure, "insecure-channels: every client can subscribe and publish to every channel"),
+        (
+            has_hook(|options| options.subscribe_hook) && hooks.subscribe.is_none(),
+            "subscribe-hook allows nothing: there is no hook-subscribe-url",
+        ),
+        (
+            has_hook(|options| options.publish_hook) && hooks.publish.is_none(),
+            "publish-hook allows nothing: there is no hook-publish-url",
+        ),
+    ];
+    all.into_iter().filter(|(is_so, _)| *is_so).map(|(_, remark)| remark).collect()
 }
 
 impl ServeArgs {
@@ -180,19 +223,6 @@ impl StoreArgs {
     }
 }
 
-/// What the gateway says of its fields, in terms of the settings here.
 fn wrong(error: ConfigError) -> Failure {
-    let ConfigError { key, what } = error;
-    let key = match key.split_once('.') {
-        Some(("hooks", "connect" | "refresh" | "subscribe" | "publish" | "rpc" | "sub_refresh")) => {
-            format!("{}-url", key.replace("hooks.", "hook-"))
-        }
-        Some(("hooks", field)) if field.starts_with("fields") => "hook-header".to_owned(),
-        Some(("hooks", "forward_fields")) => "hook-forward".to_owned(),
-        Some(("hooks", field)) => format!("hook-{field}"),
-        Some(("token", field)) => format!("token-{field}"),
-        _ => key,
-    };
-    let what = what.replace("hooks.fields", "hook-header");
-    Failure::new(Exit::Usage, format_args!("{}: {what}", key.replace('_', "-")))
+    Failure::new(Exit::Usage, error)
 }
