@@ -20,6 +20,8 @@ struct Attempt {
     channel: &'static str,
     /// The publisher has asked to keep it out of the stream.
     skips: bool,
+    /// The channel kept no stream when it was published.
+    has_no_place: bool,
     /// A crash has taken it out of the stream.
     taken: bool,
     fate: Fate,
@@ -54,7 +56,7 @@ pub struct Checker {
 impl Checker {
     /// The next attempt's number, which is what it publishes.
     pub fn attempt(&mut self, channel: &'static str, skips: bool) -> usize {
-        self.attempts.push(Attempt { channel, skips, taken: false, fate: Fate::Attempted });
+        self.attempts.push(Attempt { channel, skips, has_no_place: false, taken: false, fate: Fate::Attempted });
         self.attempts.len() - 1
     }
 
@@ -93,6 +95,7 @@ impl Checker {
                 self.logs.entry(attempt.channel).or_default().push(id);
             }
         }
+        attempt.has_no_place |= position.is_some_and(|position| position.offset == 0);
         if let Some(position) = position.filter(|position| position.offset > 0) {
             let place = (attempt.channel, position.epoch.to_string(), position.offset);
             let stands = *self.places.entry(place).or_insert(id);
@@ -197,6 +200,13 @@ impl Checker {
     pub fn forgets_last(&mut self, channel: &'static str, is_on_disk: impl Fn(usize) -> bool) {
         for id in self.log(channel).to_vec().into_iter().rev().take_while(|id| !is_on_disk(*id)) {
             self.attempts[id].taken = true;
+        }
+    }
+
+    /// A crash can undo that a stream was given up, while those that were published meanwhile count nowhere.
+    pub fn forgets_what_has_no_place(&mut self, channel: &'static str) {
+        for attempt in self.attempts.iter_mut().filter(|attempt| attempt.channel == channel) {
+            attempt.skips |= attempt.has_no_place;
         }
     }
 

@@ -120,6 +120,7 @@ impl World {
             if may_lose && !clean {
                 model.position = None;
                 self.checker.forgets_last(channel, |id| stored.contains_key(&id));
+                self.checker.forgets_what_has_no_place(channel);
             }
         }
         self.trim_models();

@@ -9,7 +9,7 @@ use crate::push::stream::Retention;
 use crate::push::{Effects, SessionKey, Time, Unsubscribe};
 
 /// What one [`Hub::tick`] does at most, so that a great many things due at once do not hold up everything else.
-const PER_TICK: usize = 10_000;
+const PER_TICK: usize = 2_000;
 
 /// Moments at which something has to be done, in order.
 #[derive(Debug, Default)]
