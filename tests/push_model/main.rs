@@ -25,7 +25,7 @@ use std::panic::catch_unwind;
 
 use world::{Summary, World};
 
-const SEEDS: u64 = 2_000;
+const SEEDS: u64 = 1_000;
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|value| value.parse().unwrap_or_else(|_| panic!("{variable}: not a number")))

@@ -58,10 +58,11 @@ impl World {
         let model = self.models.get_mut(channel).unwrap();
         model.trim(&options, self.now);
         let found: VecDeque<_> = history.publications.iter().map(|it| (it.offset, id_of(it), it.time)).collect();
-        let is_end = found.iter().rev().zip(model.kept.iter().rev()).all(|(found, kept)| found == kept);
+        let has_all = model.kept.iter().all(|kept| found.contains(kept));
+        let begins_later = found.iter().rev().zip(model.kept.iter().rev()).all(|(found, kept)| found == kept);
         let may_end_earlier = channel == FAST && !clean;
         assert!(found.iter().all(|(_, id, _)| !self.hidden.contains(id)), "{channel}: something removed is back");
-        if may_end_earlier || (is_end && (channel == FAST || found.len() > model.kept.len())) {
+        if may_end_earlier || has_all || (channel == FAST && begins_later) {
             model.kept = found;
         }
     }
