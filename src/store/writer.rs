@@ -179,8 +179,9 @@ impl Writer {
                     .flatten()
                     .filter(on_disk)
                     .collect();
-                if let Some(from) = first {
-                    (self.tell)(StoreEvent::Failed { from, error });
+                match first {
+                    Some(from) => (self.tell)(StoreEvent::Failed { from, error }),
+                    None => log::warn!("what could not be forgotten is going to be: {error}"),
                 }
             }
         }
@@ -210,7 +211,7 @@ impl Writer {
         match journal.commit(changes) {
             Ok(()) => {
                 if is_back {
-                    log::info!("the store can be written again");
+                    log::debug!("the store can be written again");
                 }
                 self.state = State::Open(journal);
                 Ok(())
@@ -224,7 +225,6 @@ impl Writer {
     }
 
     fn fail(&mut self, error: &StoreError) -> String {
-        log::error!("{error}");
         let error = error.to_string();
         self.state = State::failing(&error);
         error
