@@ -102,10 +102,7 @@ impl HubConfig {
         if channel.len() > self.limits.channel_length {
             return Err(PushError::LimitExceeded);
         }
-        match ChannelName::parse(channel).namespace {
-            None => Ok(&self.namespaces.plain),
-            Some(namespace) => self.namespaces.named.get(namespace).ok_or(PushError::UnknownChannel),
-        }
+        self.namespaces.get(ChannelName::parse(channel).namespace).ok_or(PushError::UnknownChannel)
     }
 
     /// Whether a client may do something in a channel.
@@ -193,7 +190,7 @@ mod tests {
         let mut plain = ChannelOptions::default();
         change(&mut plain);
         let named = [("chat".to_owned(), ChannelOptions { presence: true, ..ChannelOptions::default() })].into();
-        HubConfig { namespaces: Namespaces { plain, named }, ..HubConfig::default() }
+        HubConfig { namespaces: Namespaces { plain, named, others: None }, ..HubConfig::default() }
     }
 
     #[test]
@@ -217,6 +214,11 @@ mod tests {
         ];
         for (name, expected) in rows {
             assert_eq!(config.options(name).map(|options| options.presence), expected, "{name:?}");
+        }
+        let mut open = config;
+        open.namespaces.others = Some(ChannelOptions { join_leave: true, ..ChannelOptions::default() });
+        for (name, is_other) in [("talk:room", true), ("chat:room", false), ("news", false)] {
+            assert_eq!(open.options(name).map(|options| options.join_leave), Ok(is_other), "{name:?}");
         }
     }
 

@@ -98,14 +98,26 @@ pub struct Namespaces {
     pub plain: ChannelOptions,
     /// Of the others, by what stands before their first `:`.
     pub named: BTreeMap<String, ChannelOptions>,
+    /// Of those with another; without these their namespace does not exist.
+    pub others: Option<ChannelOptions>,
 }
 
 impl Namespaces {
+    /// The options of a namespace, if it exists.
+    pub fn get(&self, namespace: Option<&str>) -> Option<&ChannelOptions> {
+        match namespace {
+            None => Some(&self.plain),
+            Some(name) => self.named.get(name).or(self.others.as_ref()),
+        }
+    }
+
     /// Whether any of them keeps publications, and does not so in `next`.
     pub(super) fn lose_history(&self, next: &Self) -> bool {
         let loses = |before: &ChannelOptions, after: &ChannelOptions| before.has_history() && !after.has_history();
-        let is_lost = |(name, before)| loses(before, next.named.get(name).unwrap_or(&ChannelOptions::default()));
-        loses(&self.plain, &next.plain) || self.named.iter().any(is_lost)
+        let none = ChannelOptions::default();
+        let is_lost = |(name, before): (&String, _)| loses(before, next.get(Some(name)).unwrap_or(&none));
+        let others = |namespaces: &Self| namespaces.others.unwrap_or(none);
+        loses(&self.plain, &next.plain) || self.named.iter().any(is_lost) || loses(&others(self), &others(next))
     }
 }
 

@@ -121,7 +121,8 @@ fn config(rng: &mut Rng) -> HubConfig {
             if rng.one_in(4) { ChannelOptions { history_ttl: 0, ..changing } } else { changing },
         );
     }
-    let mut config = HubConfig { namespaces: Namespaces { plain, named }, stored: true, ..HubConfig::default() };
+    let mut config =
+        HubConfig { namespaces: Namespaces { plain, named, others: None }, stored: true, ..HubConfig::default() };
     config.limits.idempotency_ttl = KEY_TTL;
     config.limits.recovery_publications = RECOVERED_AT_MOST;
     config

@@ -188,7 +188,7 @@ pub(super) fn namespaces(
         let args = ChannelArgs::from_arg_matches(matches).map_err(|error| (name.clone(), error.to_string()))?;
         named.insert(name.clone(), checked(&format!("namespaces.{name}."), &args)?);
     }
-    Ok(Namespaces { plain: checked("", plain)?, named })
+    Ok(Namespaces { plain: checked("", plain)?, named, others: None })
 }
 
 fn judge_name(name: &str) -> Result<(), String> {

@@ -48,6 +48,7 @@ pub(super) fn open_to_everybody(config: &mut GatewayConfig, data: Option<&Path>)
     // Pictures are large.
     config.hub.namespaces.named.insert("images".to_owned(), ChannelOptions { history_size: 20, ..open });
     config.hub.namespaces.plain = open;
+    config.hub.namespaces.others = Some(open);
     config.token.hmac_secret = Some(match data {
         Some(dir) => secret_in(dir).map_err(|error| {
             let file = dir.join(SECRET_FILE);

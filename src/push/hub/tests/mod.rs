@@ -38,7 +38,7 @@ fn options() -> ChannelOptions {
 }
 
 fn config(plain: ChannelOptions) -> HubConfig {
-    HubConfig { namespaces: Namespaces { plain, named: BTreeMap::new() }, ..HubConfig::default() }
+    HubConfig { namespaces: Namespaces { plain, ..Namespaces::default() }, ..HubConfig::default() }
 }
 
 fn stored(plain: ChannelOptions) -> HubConfig {
