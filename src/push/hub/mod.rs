@@ -4,6 +4,7 @@ mod publishing;
 mod restoring;
 mod schedule;
 mod subscribing;
+mod tally;
 #[cfg(test)]
 mod tests;
 
@@ -11,6 +12,7 @@ use std::sync::Arc;
 
 use self::restoring::Epochs;
 use self::schedule::Schedule;
+use self::tally::Tally;
 use super::auth::Asker;
 use super::channel::{Channels, matches};
 use super::journal::Journal;
@@ -34,8 +36,8 @@ pub struct Hub {
     journal: Journal,
     epochs: Epochs,
     schedule: Schedule,
-    /// All subscriptions, and all that streams keep.
-    subscriptions: usize,
+    subscriptions: Tally,
+    /// All that streams keep.
     publications: usize,
     publication_bytes: usize,
 }
@@ -138,13 +140,18 @@ impl Hub {
         self.sessions.users()
     }
 
+    /// How many subscriptions there are to channels of each namespace; `""` is that of channels without one.
+    pub fn subscriptions_by_namespace(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.subscriptions.by_namespace.iter().map(|(namespace, count)| (&**namespace, *count))
+    }
+
     /// How much there is.
     pub fn counts(&self) -> Counts {
         Counts {
             sessions: self.sessions.len(),
             users: self.sessions.users().len(),
             channels: self.channels.len(),
-            subscriptions: self.subscriptions,
+            subscriptions: self.subscriptions.total,
             publications: self.publications,
             publication_bytes: self.publication_bytes,
             waiting: self.journal.waiting(),

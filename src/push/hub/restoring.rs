@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Hub;
 use super::schedule::Schedule;
+use super::tally::Tally;
 use crate::push::channel::{ChannelKey, Channels};
 use crate::push::journal::Journal;
 use crate::push::keys::Keys;
@@ -104,7 +105,7 @@ impl Hub {
             journal: Journal::new(config.stored, restored.last),
             epochs: Epochs::new(seed),
             schedule: Schedule::default(),
-            subscriptions: 0,
+            subscriptions: Tally::default(),
             publications: 0,
             publication_bytes: 0,
             config,

@@ -74,12 +74,12 @@ impl Hub {
             effects.push(Effect::Subscribed { to: receiver, channel: Arc::clone(&name), answer });
         }
         if let Some(session) = self.sessions.get_mut(key) {
+            self.subscriptions.add(&name);
             if is_announced && !channel.listeners.is_empty() {
                 let (info, to) = (session.info(Some(&subscription)), channel.listeners.clone());
                 effects.push(Effect::Join { channel: name, info, to });
             }
             session.subscriptions.insert(channel_key, subscription);
-            self.subscriptions += 1;
         }
         self.journal.flush(effects);
         Ok(answer)
@@ -243,11 +243,11 @@ impl Hub {
         let Some(session) = self.sessions.get_mut(key) else { return false };
         let Some(subscription) = session.subscriptions.remove(&channel_key) else { return false };
         let info = session.info(Some(&subscription));
-        self.subscriptions -= 1;
         if let Some(at) = subscription.expire_at() {
             self.schedule.remove(at, Due::Subscription(key, channel_key));
         }
         let Some(channel) = self.channels.get_mut(channel_key) else { return true };
+        self.subscriptions.remove(&channel.name);
         // Whoever is moved into the gap that this leaves has to know.
         let receiver_at = subscription.receiver_at;
         if let Some(moved) = channel::leave(Arc::make_mut(&mut channel.receivers), receiver_at)
