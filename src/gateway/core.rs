@@ -6,6 +6,7 @@ use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use super::agenda::Agenda;
+use super::api::Api;
 use super::clock::{Clock, millis};
 use super::config::{ConfigError, GatewayConfig};
 use super::hooks::{About, HookAnswer, HookDone, HookFailure, HookRequest, HookTicket, Hooks, Question};
@@ -50,7 +51,8 @@ pub(super) struct Core {
     pub(super) questions: HashMap<HookTicket, Question>,
     pub(super) metrics: Metrics,
     /// What the store has been given and not written yet.
-    unwritten: Unwritten,
+    pub(super) unwritten: Unwritten,
+    pub(super) api: Api,
     /// What connections of each protocol are opened with.
     pub(super) transports: Transports,
     /// Whether the store has failed since it last committed.
@@ -125,6 +127,7 @@ impl Core {
             waiters: HashMap::new(),
             questions: HashMap::new(),
             metrics: Metrics::default(),
+            api: Api::new(now),
             store_failing: false,
             draining: false,
             server,
@@ -170,6 +173,8 @@ impl Core {
     fn carry_out(&mut self, connections: &mut Connections<'_>, effect: Effect) {
         match effect {
             Effect::Publication { channel, publication, to } => {
+                let waited = Duration::from_millis(self.now(connections).since(publication.time));
+                self.metrics.delivered(&channel, to.len(), waited + connections.now().elapsed());
                 let publisher = publication.info.as_ref().map(|info| info.client);
                 let is_own = |core: &Self, to: Receiver| {
                     to.lane == RAW_TO_OTHERS
@@ -191,15 +196,18 @@ impl Core {
                 RAW | RAW_TO_OTHERS => Some(raw::encode_message(&data)),
                 lane => centrifugo::encode_message(lane, &data),
             }),
-            Effect::Subscribed { to, channel, answer } => {
-                self.deliver_all(connections, vec![to], |lane| centrifugo::encode_subscribed(lane, &channel, &answer));
+            Effect::Subscribed { to, channel, answer, data } => {
+                let data = data.as_ref();
+                self.deliver_all(connections, vec![to], |lane| {
+                    centrifugo::encode_subscribed(lane, &channel, &answer, data)
+                });
             }
             Effect::Unsubscribed { to, channel, why } => self.unsubscribed(connections, to, &channel, why),
             Effect::Disconnect { key, disconnect } => self.disconnect(connections, key, &disconnect),
             Effect::Acknowledged { ticket, result } => self.acknowledge(connections, ticket, &result),
             Effect::Store(record) => {
                 if let Some(store) = &self.store {
-                    self.unwritten.add(&record);
+                    self.unwritten.add(&record, connections.now());
                     store.append(record);
                 }
             }
@@ -312,7 +320,8 @@ impl Core {
                 if std::mem::take(&mut self.store_failing) {
                     log::info!("the store takes publications again");
                 }
-                self.unwritten.written(up_to);
+                let metrics = &mut self.metrics;
+                self.unwritten.written(up_to, |given| metrics.committed(connections.now() - given));
                 self.hub.committed(up_to, now, &mut self.effects);
             }
             StoreEvent::Failed { from, error } => {
@@ -376,6 +385,7 @@ impl Core {
         let Some(client) = self.forget(connections, key) else { return };
         let disconnect = sendable(disconnect);
         log::debug!("{} is sent away: {} {}", connection_of(key), disconnect.code, disconnect.reason);
+        self.metrics.disconnected(disconnect.code);
         if let ClientKind::Centrifugo(session) = &client.kind {
             session.say_goodbye(connections, key, &disconnect);
         }

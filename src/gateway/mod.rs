@@ -49,6 +49,7 @@ mod hooks;
 mod metrics;
 mod raw;
 mod server;
+mod shapes;
 mod token;
 mod transport;
 mod unwritten;

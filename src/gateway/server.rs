@@ -12,7 +12,7 @@ use super::{api, centrifugo, raw};
 use crate::endpoint::{Connections, Handler, HttpAnswer, HttpExchange, ServerHandle, Upgrade, WebSocket};
 use crate::handshake::{Rejection, Request, Response, UpgradeRequest};
 use crate::net::PeerAddr;
-use crate::protocol::Closed;
+use crate::protocol::{Closed, Side};
 use crate::push::Restored;
 use crate::store::Store;
 use crate::wire::Message;
@@ -149,9 +149,13 @@ impl Handler for Gateway {
         self.core.settle(ws.connections());
     }
 
-    fn on_close(&mut self, ws: &mut WebSocket<'_>, _: &Closed) {
+    fn on_close(&mut self, ws: &mut WebSocket<'_>, closed: &Closed) {
         let key = key_of(ws.id());
-        self.core.forget(ws.connections(), key);
+        let was_there = self.core.forget(ws.connections(), key).is_some();
+        if was_there && closed.by == Side::Local && matches!(closed.code.0, 3000..=4999) {
+            // The loop has sent it away by itself: it was too slow.
+            self.core.metrics.disconnected(closed.code.0);
+        }
         self.core.settle(ws.connections());
     }
 

@@ -65,6 +65,8 @@ pub enum Effect {
         channel: Arc<str>,
         /// As the answer to a subscription of the client's own.
         answer: Box<Subscribed>,
+        /// What the server tells its client with it: nothing, unless the gateway adds something.
+        data: Option<Data>,
     },
     /// The server has ended a subscription.
     Unsubscribed {

@@ -127,8 +127,13 @@ pub(super) fn encode_leave(lane: Lane, channel: &str, info: &ClientInfo) -> Opti
     prepare(lane, Push::Leave { channel, info })
 }
 
-pub(super) fn encode_subscribed(lane: Lane, channel: &str, answer: &Subscribed) -> Option<PreparedMessage> {
-    prepare(lane, Push::Subscribe { channel, answer, data: None })
+pub(super) fn encode_subscribed(
+    lane: Lane,
+    channel: &str,
+    answer: &Subscribed,
+    data: Option<&Data>,
+) -> Option<PreparedMessage> {
+    prepare(lane, Push::Subscribe { channel, answer, data })
 }
 
 pub(super) fn encode_unsubscribed(lane: Lane, channel: &str, why: Unsubscribe) -> Option<PreparedMessage> {

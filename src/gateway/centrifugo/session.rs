@@ -93,6 +93,14 @@ pub(super) enum Subject {
 }
 
 impl Session {
+    /// Which encoding of the protocol it speaks.
+    pub(in crate::gateway) const fn protocol(&self) -> &'static str {
+        match self.format {
+            Format::Json => "json",
+            Format::Protobuf => "protobuf",
+        }
+    }
+
     pub(super) fn new(opening: &mut Opening, deadline: Time) -> Self {
         Self {
             format: opening.format,

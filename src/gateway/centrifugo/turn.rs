@@ -120,7 +120,10 @@ impl Turn<'_, '_> {
         match outcome {
             Ok(None) => {}
             Ok(Some(reply)) => self.send(|format| messages::encode_reply(format, id, &reply)),
-            Err(Refused::Error(refusal)) => self.send(|format| messages::encode_error(format, id, &refusal)),
+            Err(Refused::Error(refusal)) => {
+                self.core.metrics.command_error(refusal.code);
+                self.send(|format| messages::encode_error(format, id, &refusal));
+            }
             Err(Refused::Disconnect(disconnect)) => self.disconnect(&disconnect),
         }
     }

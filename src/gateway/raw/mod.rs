@@ -37,6 +37,7 @@ use crate::wire::{Message, PreparedMessage};
 use opening::Opening;
 use turn::Turn;
 
+pub(super) use opening::decode as percent_decoded;
 pub(super) use session::{Asked, Session};
 
 /// What the path of a channel begins with.

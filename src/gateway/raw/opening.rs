@@ -77,7 +77,7 @@ fn position(value: &str) -> Result<(String, u64), String> {
 
 /// Percent-decoded text; `+` is a space in a query, as HTML forms have it. `None` if it is no UTF-8, or a `%` without its
 /// two digits.
-fn decode(text: &str, is_query: bool) -> Option<Cow<'_, str>> {
+pub(in crate::gateway) fn decode(text: &str, is_query: bool) -> Option<Cow<'_, str>> {
     if !text.bytes().any(|byte| byte == b'%' || (is_query && byte == b'+')) {
         return Some(text.into());
     }

@@ -71,7 +71,7 @@ impl Hub {
         let name = Arc::clone(&channel.name);
         if request.server_side {
             let answer = Box::new(answer.clone());
-            effects.push(Effect::Subscribed { to: receiver, channel: Arc::clone(&name), answer });
+            effects.push(Effect::Subscribed { to: receiver, channel: Arc::clone(&name), answer, data: None });
         }
         if let Some(session) = self.sessions.get_mut(key) {
             self.subscriptions.add(&name);
