@@ -40,7 +40,7 @@ impl World {
         let expected: Vec<usize> = model.kept.iter().map(|&(_, id, _)| id).collect();
         assert_eq!(ids, expected, "the history of {channel}");
         if let Some(position) = model.position.as_ref().filter(|it| **it != history.position) {
-            let is_over = position.offset == 0 || self.now.since(model.touched) >= META_TTL;
+            let is_over = position.offset == 0 || self.now.since(model.touched.max(model.emptied)) >= META_TTL;
             assert!(is_over, "{channel} stood at {position:?}, not {:?}", history.position);
             assert_ne!(position.epoch, history.position.epoch, "{channel}: a new stream in an old epoch");
             self.summary.gone += 1;

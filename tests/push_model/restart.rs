@@ -118,6 +118,9 @@ impl World {
             let whole = 1 + offsets.zip((0..last).rev()).take_while(|(offset, expected)| offset == expected).count();
             model.kept.drain(..model.kept.len().saturating_sub(whole));
             self.summary.lost += before - model.kept.len();
+            if !clean {
+                model.emptied = Time::default();
+            }
             if may_lose && !clean {
                 model.position = None;
                 self.checker.forgets_last(channel, |id| stored.contains_key(&id));

@@ -62,6 +62,8 @@ pub struct Model {
     pub removed: Vec<(u64, usize, Time)>,
     pub position: Option<Position>,
     pub touched: Time,
+    /// When it was emptied last, as far as that is on disk.
+    pub emptied: Time,
 }
 
 impl Model {
@@ -412,7 +414,7 @@ impl World {
             self.trim_models();
             let model = self.models.get_mut(channel).unwrap();
             if !model.kept.is_empty() {
-                model.touched = self.now;
+                model.emptied = self.now;
             }
             model.removed.extend(model.kept.drain(..));
         }
