@@ -268,7 +268,9 @@ impl Core {
     pub(super) fn not_sent(&mut self, connections: &mut Connections<'_>, key: SessionKey, error: &SendError) {
         if *error == SendError::Overflow {
             log::info!("{} reads too slowly", connection_of(key));
-            self.forget(connections, key);
+            if self.forget(connections, key).is_some() {
+                self.metrics.disconnected(Disconnect::SLOW.code);
+            }
         }
     }
 

@@ -90,7 +90,11 @@ fn commands_come_at_a_certain_rate() {
 fn who_reads_too_slowly_is_let_go_and_no_other_notices() {
     let mut net = NetConfig::default();
     (net.max_buffered, net.overflow_close) = (1 << 20, Some((CloseCode(3008), "slow")));
-    let push = Push::with(config(|config| config.hub.namespaces.plain.history_size = 0), net, |_| None);
+    let config = config(|config| {
+        config.hub.namespaces.plain.history_size = 0;
+        config.api_insecure = true;
+    });
+    let push = Push::with(config, net, |_| None);
     let (mut slow, mut quick) = (push.client("slow"), push.client("quick"));
     slow.ask("subscribe", json!({ "channel": "news" }));
     quick.ask("subscribe", json!({ "channel": "news", "join_leave": true }));
@@ -109,6 +113,10 @@ fn who_reads_too_slowly_is_let_go_and_no_other_notices() {
     }
     // Who is let go is gone for the others at once.
     assert_eq!(quick.pushed()["leave"]["info"]["user"], "slow");
+    let mut metrics = push.server.raw();
+    metrics.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let told = String::from_utf8(metrics.all()).unwrap();
+    assert!(told.contains("loopwire_disconnects_total{code=\"3008\"} 1\n"), "{told}");
     // What it still gets has no gap, and then it is told.
     for n in 1.. {
         match slow.peer.read().unwrap() {
