@@ -9,18 +9,16 @@
 //! Data stand as JSON under `data`; bytes that are no text stand as base64 under `b64data`, and `info` likewise.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::marker::PhantomData;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{ConnectAnswer, HookAnswer, HookFailure, HookRequest, SubscribeAnswer};
-use crate::gateway::data;
 use crate::gateway::token::{Overrides, SubscriptionClaims};
+use crate::gateway::{data, shapes};
 use crate::push::{Data, Disconnect, Kind};
 
 /// Bytes of a close frame's reason at most [RFC 6455 §5.5]: 125 without the code.
@@ -134,7 +132,7 @@ struct ConnectResult {
     data: Option<Box<RawValue>>,
     b64data: Option<String>,
     channels: Vec<String>,
-    #[serde(deserialize_with = "map_or_empty_list")]
+    #[serde(deserialize_with = "shapes::map")]
     subs: BTreeMap<String, SubscriptionClaims>,
 }
 
@@ -234,49 +232,9 @@ fn disconnect(DisconnectAnswer { code, reason }: DisconnectAnswer) -> Refusal {
     Refusal::Says(HookFailure::Disconnect(Disconnect::new(code, reason)))
 }
 
-/// An object's value. PHP writes an empty one as `[]`.
+/// An object's value, in a backend's words if it is none.
 fn object<T: Default + DeserializeOwned>(json: &str) -> Result<T, String> {
-    match json.as_bytes().first() {
-        Some(b'[') if is_empty_list(json) => Ok(T::default()),
-        Some(b'{') => serde_json::from_str(json).map_err(|error| format!("`result` cannot be read: {error}")),
-        _ => Err("`result` is no object".to_owned()),
-    }
-}
-
-fn is_empty_list(json: &str) -> bool {
-    serde_json::from_str::<[IgnoredAny; 0]>(json).is_ok()
-}
-
-/// A map, which PHP writes as `[]` if it is empty. A visitor and no untagged enum: that could not keep raw JSON.
-fn map_or_empty_list<'de, D, T>(deserializer: D) -> Result<BTreeMap<String, T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    struct Either<T>(PhantomData<T>);
-
-    impl<'de, T: Deserialize<'de>> Visitor<'de> for Either<T> {
-        type Value = BTreeMap<String, T>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object, or an empty list")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut found = BTreeMap::new();
-            while let Some((key, value)) = map.next_entry()? {
-                found.insert(key, value);
-            }
-            Ok(found)
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<Self::Value, A::Error> {
-            // An element that is left over is an error of the deserializer's.
-            Ok(BTreeMap::new())
-        }
-    }
-
-    deserializer.deserialize_any(Either(PhantomData))
+    shapes::parse(json).map_err(|error| format!("`result` cannot be read: {error}"))
 }
 
 /// Unix seconds; 0 is never.
