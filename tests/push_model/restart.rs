@@ -6,7 +6,7 @@ use std::sync::Arc;
 use loopwire::push::{Effects, HistoryRequest, Hub, Position, Published, RecordBody, Sequence, Time};
 
 use crate::checker::{Fate, id_of};
-use crate::world::{CHANGING, CHANNELS, FAST, USERS, World, name};
+use crate::world::{CHANGING, CHANNELS, FAST, KEY_TTL, USERS, World, name};
 
 impl World {
     /// The process ends, properly or not, and another takes its place.
@@ -128,8 +128,12 @@ impl World {
             }
         }
         self.trim_models();
-        self.keys.retain(|_, (_, published, id)| {
+        let now = self.now;
+        self.keys.retain(|(channel, key), (at, published, id)| {
             let position = stored.get(id);
+            let was_kept = matches!(published, Published::Now(position) if position.offset > 0);
+            let is_due = was_kept && *channel != FAST && now.since(*at) < KEY_TTL;
+            assert!(position.is_some() || !is_due, "{channel}: {key:?} is forgotten too early");
             if let Some((_, position)) = position {
                 *published = Published::Now(position.clone());
             }

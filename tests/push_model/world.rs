@@ -20,7 +20,7 @@ pub const CHANNELS: [&str; 6] = ["news", "sport", "x:changing", "pair#ann,bob", 
 pub const CHANGING: &str = "x:changing";
 pub const FAST: &str = "v:fast";
 pub const META_TTL: u64 = 5_000;
-const KEY_TTL: u64 = 700;
+pub const KEY_TTL: u64 = 700;
 const RECOVERED_AT_MOST: usize = 3;
 
 /// How much has happened.
