@@ -220,6 +220,20 @@ fn a_removed_history_stays_removed() {
 }
 
 #[test]
+fn what_a_reset_stands_for_stays_until_that_is_on_disk() {
+    let mut world = begun(durable());
+    world.publish_with("news", "1", Some("key")).unwrap();
+    world.committed(3);
+    world.hub.remove_history("news", world.now, &mut world.effects).unwrap();
+    world.told();
+    // The key's time is over, and nothing else holds the record but that the reset is on its way.
+    world.wait(500);
+    assert!(world.told().is_empty());
+    world.committed(4);
+    assert_eq!(world.told(), ["forget 3"]);
+}
+
+#[test]
 fn what_has_to_be_stored_is_written_again_after_a_failure() {
     let mut world = begun(durable());
     world.publish("news", "1");
