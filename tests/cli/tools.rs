@@ -204,8 +204,8 @@ fn subscribe_prints_what_is_published_and_ends_when_it_has_enough() {
 
     let late = loopwire(&["subscribe", "news", "--server", &url, "--since", "other:1", "--timeout", "300ms"]);
     refused(&run(late, b""), 6, "not all there any more");
-    let nowhere = run(loopwire(&["subscribe", "no:such", "--server", &url]), b"");
-    refused(&nowhere, 9, "no:such: error 102");
+    let nowhere = run(loopwire(&["subscribe", "$private", "--server", &url]), b"");
+    refused(&nowhere, 9, "$private: error 103");
 }
 
 #[test]
