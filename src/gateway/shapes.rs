@@ -5,10 +5,15 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
+
+use super::data;
+use crate::push::Data;
 
 /// The object that a text is.
 pub(super) fn parse<T: DeserializeOwned + Default>(text: &str) -> serde_json::Result<T> {
@@ -45,6 +50,17 @@ where
     T: Deserialize<'de>,
 {
     Ok(object(deserializer)?.unwrap_or_default())
+}
+
+/// Data as a JSON value, or as bytes in base64, which come first: there may be neither.
+pub(super) fn data(name: &str, json: Option<&RawValue>, base64: &str) -> Result<Option<Data>, String> {
+    if !base64.is_empty() {
+        let bytes = STANDARD.decode(base64).map_err(|error| format!("`b64{name}` is no base64: {error}"))?;
+        return Ok(Some(data::of_bytes(&bytes)));
+    }
+    let Some(json) = json else { return Ok(None) };
+    let too_deep = || format!("`{name}` is nested more than {} deep", data::MAX_DEPTH);
+    data::of_json(json.get().as_bytes()).map(Some).ok_or_else(too_deep)
 }
 
 /// An object; `None` for `null`.

@@ -3,15 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::answer::Refusal;
+use crate::gateway::shapes;
 use crate::gateway::shapes::{map, object, or_default, verbatim};
 use crate::gateway::token::Overrides;
-use crate::gateway::{data, shapes};
 use crate::push::{ClientId, Data, Disconnect, PushError};
 use crate::wire::CloseFrame;
 
@@ -301,14 +299,7 @@ fn required_data(json: Option<&RawValue>, base64: &str) -> Result<Data, Refusal>
     data_of("data", json, base64)?.ok_or_else(|| Refusal::bad("`data` or `b64data` has to be there"))
 }
 
-/// Data in either form; bytes come first.
+/// Data in either form.
 fn data_of(name: &str, json: Option<&RawValue>, base64: &str) -> Result<Option<Data>, Refusal> {
-    if !base64.is_empty() {
-        let bytes = STANDARD.decode(base64);
-        let bytes = bytes.map_err(|error| Refusal::bad(format_args!("`b64{name}` is no base64: {error}")))?;
-        return Ok(Some(data::of_bytes(&bytes)));
-    }
-    let Some(json) = json else { return Ok(None) };
-    let too_deep = || Refusal::bad(format_args!("`{name}` is nested more than {} deep", data::MAX_DEPTH));
-    data::of_json(json.get().as_bytes()).map(Some).ok_or_else(too_deep)
+    shapes::data(name, json, base64).map_err(Refusal::bad)
 }

@@ -186,8 +186,8 @@ fn read(request: &HookRequest, result: &str) -> Result<HookAnswer, String> {
             HookAnswer::Connect(ConnectAnswer {
                 user: result.user,
                 expire_at: moment(result.expire_at),
-                info: data_of("info", result.info, result.b64info)?,
-                data: data_of("data", result.data, result.b64data)?,
+                info: data_of("info", result.info.as_deref(), result.b64info.as_deref())?,
+                data: data_of("data", result.data.as_deref(), result.b64data.as_deref())?,
                 channels: result.channels,
                 subs: result.subs,
             })
@@ -197,26 +197,26 @@ fn read(request: &HookRequest, result: &str) -> Result<HookAnswer, String> {
             HookAnswer::Refresh {
                 expired: result.expired,
                 expire_at: moment(result.expire_at),
-                info: data_of("info", result.info, result.b64info)?,
+                info: data_of("info", result.info.as_deref(), result.b64info.as_deref())?,
             }
         }
         HookRequest::Subscribe { .. } => {
             let result: SubscribeResult = object(result)?;
             HookAnswer::Subscribe(SubscribeAnswer {
-                info: data_of("info", result.info, result.b64info)?,
-                data: data_of("data", result.data, result.b64data)?,
+                info: data_of("info", result.info.as_deref(), result.b64info.as_deref())?,
+                data: data_of("data", result.data.as_deref(), result.b64data.as_deref())?,
                 expire_at: moment(result.expire_at),
                 overrides: result.overrides,
             })
         }
         HookRequest::Publish { .. } => {
             let result: DataResult = object(result)?;
-            let data = data_of("data", result.data, result.b64data)?;
+            let data = data_of("data", result.data.as_deref(), result.b64data.as_deref())?;
             HookAnswer::Publish { data, skip_history: result.skip_history }
         }
         HookRequest::Rpc { .. } => {
             let result: DataResult = object(result)?;
-            HookAnswer::Rpc { data: data_of("data", result.data, result.b64data)? }
+            HookAnswer::Rpc { data: data_of("data", result.data.as_deref(), result.b64data.as_deref())? }
         }
     })
 }
@@ -242,11 +242,6 @@ fn moment(seconds: u64) -> Option<u64> {
     (seconds > 0).then_some(seconds)
 }
 
-fn data_of(name: &str, json: Option<Box<RawValue>>, base64: Option<String>) -> Result<Option<Data>, String> {
-    if let Some(base64) = base64.filter(|text| !text.is_empty()) {
-        let bytes = STANDARD.decode(base64).map_err(|error| format!("`b64{name}` is no base64: {error}"))?;
-        return Ok(Some(data::of_bytes(&bytes)));
-    }
-    let Some(json) = json else { return Ok(None) };
-    data::of_json(json.get().as_bytes()).map(Some).ok_or_else(|| format!("`{name}` is nested too deeply"))
+fn data_of(name: &str, json: Option<&RawValue>, base64: Option<&str>) -> Result<Option<Data>, String> {
+    shapes::data(name, json, base64.unwrap_or_default())
 }

@@ -229,7 +229,7 @@ fn an_answer_without_meaning_is_no_yes() {
         (r#"{"result":{"channels":"a"}}"#, "`result` cannot be read"),
         (r#"{"result":{"subs":["a"]}}"#, "`result` cannot be read"),
         (r#"{"result":{"b64data":"%"}}"#, "`b64data` is no base64"),
-        (deep.as_str(), "`data` is nested too deeply"),
+        (deep.as_str(), "`data` is nested more than 100 deep"),
         (r#"{"error":{}}"#, "the answer cannot be read: missing field `code`"),
         (r#"{"error":{"code":-1}}"#, "the answer cannot be read"),
         (r#"{"disconnect":{"code":2999}}"#, "`disconnect.code` is 2999"),
