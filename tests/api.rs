@@ -497,6 +497,27 @@ fn what_happened_is_counted() {
     }
 }
 
+#[test]
+fn namespaces_that_clients_make_up_are_counted_as_one() {
+    let mut config = with_tokens();
+    config.hub.namespaces.others = Some(config.hub.namespaces.plain);
+    let server = start(config);
+    let mut client = Client::connect(&server, "42");
+    for number in 0..5 {
+        client.subscribe(&format!("n{number}:a"));
+        result(&server, "publish", json!({"channel": format!("n{number}:a"), "data": 1}));
+        client.next();
+    }
+    let (_, told) = request(&server, "GET", "/metrics", KEY, "");
+    let of_namespaces: Vec<_> = told.lines().filter(|line| line.contains("namespace=")).collect();
+    let expected = [
+        "loopwire_subscriptions{namespace=\"*\"} 5",
+        "loopwire_publications_total{namespace=\"*\"} 5",
+        "loopwire_deliveries_total{namespace=\"*\"} 5",
+    ];
+    assert_eq!(of_namespaces, expected);
+}
+
 /// A server with a store, of which it hears when the test says so.
 struct Stored {
     server: Running,

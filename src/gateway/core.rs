@@ -174,7 +174,8 @@ impl Core {
         match effect {
             Effect::Publication { channel, publication, to } => {
                 let waited = Duration::from_millis(self.now(connections).since(publication.time));
-                self.metrics.delivered(&channel, to.len(), waited + connections.now().elapsed());
+                let namespaces = &self.hub.config().namespaces;
+                self.metrics.delivered(namespaces, &channel, to.len(), waited + connections.now().elapsed());
                 let publisher = publication.info.as_ref().map(|info| info.client);
                 let is_own = |core: &Self, to: Receiver| {
                     to.lane == RAW_TO_OTHERS

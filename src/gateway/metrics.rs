@@ -15,12 +15,12 @@ use prometheus_client::registry::Registry;
 use super::core::Core;
 use crate::endpoint::Connections;
 use crate::handshake::Response;
-use crate::push::ChannelName;
+use crate::push::{ChannelName, Namespaces};
 
 /// The counters.
 #[derive(Debug, Default)]
 pub(super) struct Metrics {
-    /// By the name of the namespace; empty for channels without one.
+    /// By [`label`].
     namespaces: BTreeMap<Box<str>, Traffic>,
     /// By close code.
     disconnects: BTreeMap<u16, u64>,
@@ -61,9 +61,8 @@ impl Histogram {
 
 impl Metrics {
     /// A publication went out to so many, so long after it was published.
-    pub(super) fn delivered(&mut self, channel: &str, receivers: usize, after: Duration) {
-        let namespace = ChannelName::parse(channel).namespace.unwrap_or_default();
-        // Only namespaces that exist have publications, so there are no more of these than of those.
+    pub(super) fn delivered(&mut self, known: &Namespaces, channel: &str, receivers: usize, after: Duration) {
+        let namespace = label(known, ChannelName::parse(channel).namespace.unwrap_or_default());
         let traffic = match self.namespaces.get_mut(namespace) {
             Some(traffic) => traffic,
             None => self.namespaces.entry(namespace.into()).or_default(),
@@ -93,6 +92,12 @@ impl Metrics {
     pub(super) fn committed(&mut self, after: Duration) {
         self.commits.observe(after);
     }
+}
+
+/// The name of a namespace for those who read figures: empty for channels without one, and `*` for all that have no options
+/// of their own, whose names are anybody's choice.
+fn label<'a>(known: &Namespaces, namespace: &'a str) -> &'a str {
+    if namespace.is_empty() || known.named.contains_key(namespace) { namespace } else { "*" }
 }
 
 /// All figures, as a scraper reads them.
@@ -171,8 +176,12 @@ impl Figures {
         self.gauge("history_publications", "Publications kept", counts.publications);
         self.gauge("history_bytes", "Bytes of data in them", counts.publication_bytes);
         let of_namespace = |namespace: &str| vec![("namespace", namespace.to_owned())];
-        let subscriptions = core.hub.subscriptions_by_namespace();
-        let subscriptions = subscriptions.map(|(name, count)| (of_namespace(name), count as u64)).collect();
+        let known = &core.hub.config().namespaces;
+        let mut subscriptions = BTreeMap::<_, u64>::new();
+        for (name, count) in core.hub.subscriptions_by_namespace() {
+            *subscriptions.entry(label(known, name)).or_default() += count as u64;
+        }
+        let subscriptions = subscriptions.into_iter().map(|(name, count)| (of_namespace(name), count)).collect();
         self.0.push(Figure {
             name: "subscriptions",
             help: "Subscriptions to channels of a namespace",
