@@ -11,7 +11,7 @@ use super::{ClientId, ClientInfo, Data, Receiver, Time};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionKey(pub u64);
 
-/// Which encoding a session is served in. The hub hands it back with each [`Receiver`](super::Receiver), so that a gateway
+/// Which encoding a session is served in. The hub hands it back with each [`Receiver`], so that a gateway
 /// can encode once for each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lane(pub u8);

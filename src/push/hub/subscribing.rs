@@ -144,8 +144,8 @@ impl Hub {
     }
 
     /// Ends a subscription because the server says so; whether there was one. An
-    /// [`Effect::Unsubscribed`](super::Effect::Unsubscribed) tells the client. One that the server has made can only end for
-    /// good by that: where the client is to come back to it, an [`Effect::Disconnect`](super::Effect::Disconnect) ends the
+    /// [`Effect::Unsubscribed`] tells the client. One that the server has made can only end for
+    /// good by that: where the client is to come back to it, an [`Effect::Disconnect`] ends the
     /// session instead.
     pub fn force_unsubscribe(
         &mut self,
