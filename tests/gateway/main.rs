@@ -1,5 +1,6 @@
 //! The push server over real sockets: what its clients and its application see, told as conversations.
 
+#![cfg(feature = "gateway")]
 // A claim is written as a value.
 #![allow(clippy::assigning_clones)]
 
