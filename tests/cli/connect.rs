@@ -50,6 +50,27 @@ fn lines_go_out_as_messages_and_answers_come_back_as_lines() {
 }
 
 #[test]
+fn one_ping_follows_the_last_line_however_many_there_were() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}", listener.local_addr().unwrap());
+    let server = thread::spawn(move || {
+        let (mut socket, _) = accept(listener.accept().unwrap().0);
+        let mut came = (0, 0);
+        while let Ok(message) = socket.read() {
+            match message {
+                Message::Text(_) => came.0 += 1,
+                Message::Ping(_) => came.1 += 1,
+                _ => {}
+            }
+        }
+        came
+    });
+    let outcome = run(loopwire(&["connect", &url]), "line\n".repeat(3000).as_bytes());
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    assert_eq!(server.join().unwrap(), (3000, 1));
+}
+
+#[test]
 fn messages_larger_than_every_buffer_on_the_way_do_not_wait_for_each_other() {
     // Each of both ends has one to write while the other is to read.
     let (_server, url) = echo();

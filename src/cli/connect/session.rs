@@ -44,6 +44,8 @@ pub(super) struct Session {
     blocked: bool,
     /// A binary message has begun and not ended.
     in_message: bool,
+    /// This connection has been told that nothing more comes: a wake of an earlier line finds the input ended, too.
+    ended: bool,
     /// The payloads of the pings that were typed and not answered yet.
     pings: VecDeque<String>,
     /// What to end with, if it is not for the close code to say.
@@ -57,13 +59,23 @@ impl Session {
         input: Receiver<Input>,
         verdict: Rc<Cell<Option<Exit>>>,
     ) -> Self {
-        Self { talk, interactive, input, id: None, blocked: false, in_message: false, pings: VecDeque::new(), verdict }
+        Self {
+            talk,
+            interactive,
+            input,
+            id: None,
+            blocked: false,
+            in_message: false,
+            ended: false,
+            pings: VecDeque::new(),
+            verdict,
+        }
     }
 
     /// Sends what was read, as far as the server takes it. What it does not take stays in the channel, and so the rest
     /// in standard input.
     fn pump(&mut self, ws: &mut WebSocket<'_>) {
-        while !self.blocked && ws.is_open() {
+        while !self.blocked && !self.ended && ws.is_open() {
             match self.input.try_recv() {
                 Ok(Input::Line(line)) if self.interactive => self.obey(ws, &line),
                 Ok(Input::Line(line)) => {
@@ -119,6 +131,7 @@ impl Session {
 
     /// All was sent; now for the answers.
     fn input_has_ended(&mut self, ws: &mut WebSocket<'_>) {
+        self.ended = true;
         if std::mem::take(&mut self.in_message) {
             let sent = ws.send_piece(MessageKind::Binary, b"", true);
             self.note(sent);
@@ -177,6 +190,7 @@ impl Handler for Session {
     fn on_open(&mut self, ws: &mut WebSocket<'_>) {
         self.id = Some(ws.id());
         self.blocked = false;
+        self.ended = false;
         let mut agreed = Vec::new();
         agreed.extend(ws.protocol().map(|protocol| format!("subprotocol {}", printable(protocol))));
         agreed.extend(ws.deflate().map(|deflate| deflate.to_string()));
