@@ -21,7 +21,7 @@ fn check(config: &Config, rows: Vec<Row>) {
 /// The bytes that tell the peer which rule it broke.
 fn told(error: ProtocolError) -> Vec<u8> {
     let rule = error.rule();
-    frame(0x88, &[&rule.close_code.0.to_be_bytes()[..], rule.sentence.as_bytes()].concat())
+    frame(0x88, &[&error.close_code().0.to_be_bytes()[..], rule.sentence.as_bytes()].concat())
 }
 
 /// A row that fails at once with `error`.

@@ -165,7 +165,11 @@ fn nothing_that_the_caller_gives_ends_a_line() {
     let field = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
     for bad in ["a\r\nX: y", "a\nb", "a\rb", "a\0b", "\x7f"] {
         assert_eq!(refused(&|options| options.origin = Some(bad.to_owned())), Some("field-unsendable"), "{bad:?}");
-        assert_eq!(refused(&|options| options.protocols = vec![bad.to_owned()]), Some("protocol-invalid"), "{bad:?}");
+        assert_eq!(
+            refused(&|options| options.protocols = vec![bad.to_owned()]),
+            Some("protocol-unsendable"),
+            "{bad:?}"
+        );
         for name in ["X", "Host", "Authorization"] {
             assert_eq!(refused(&|options| options.fields = field(name, bad)), Some("field-unsendable"), "{bad:?}");
         }
@@ -173,10 +177,14 @@ fn nothing_that_the_caller_gives_ends_a_line() {
         assert!(Uri::parse(&format!("ws://{bad}/")).is_err() && Uri::parse(&format!("ws://a/{bad}")).is_err());
     }
     for bad in ["", "a b", "a,b", "é"] {
-        assert_eq!(refused(&|options| options.protocols = vec![bad.to_owned()]), Some("protocol-invalid"), "{bad:?}");
+        assert_eq!(
+            refused(&|options| options.protocols = vec![bad.to_owned()]),
+            Some("protocol-unsendable"),
+            "{bad:?}"
+        );
     }
     let twice = vec!["a".to_owned(), "a".to_owned()];
-    assert_eq!(refused(&|options| options.protocols.clone_from(&twice)), Some("protocol-duplicate"));
+    assert_eq!(refused(&|options| options.protocols.clone_from(&twice)), Some("protocol-offered-twice"));
     for name in ["Upgrade", "connection", "Sec-WebSocket-Key", "sec-websocket-protocol", "Origin", "Content-Length"] {
         assert_eq!(refused(&|options| options.fields = field(name, "a")), Some("field-reserved"), "{name}");
     }
@@ -227,15 +235,15 @@ fn every_bad_answer_fails_and_names_its_rule() {
     let accepted_twice = format!("{accept}: {}\r\n", FIELDS[2].1);
     let rows: Vec<(&str, Vec<u8>, &str)> = vec![
         // The head.
-        ("nothing", Vec::new(), "truncated"),
-        ("half a head", good()[..40].to_vec(), "truncated"),
-        ("all but the last byte", good()[..good().len() - 1].to_vec(), "truncated"),
+        ("nothing", Vec::new(), "answer-truncated"),
+        ("half a head", good()[..40].to_vec(), "answer-truncated"),
+        ("all but the last byte", good()[..good().len() - 1].to_vec(), "answer-truncated"),
         ("an SSH server", b"SSH-2.0-OpenSSH_9.6\r\n".to_vec(), "start-line"),
         ("a TLS alert", b"\x15\x03\x01\x00\x02\x02\x0a".to_vec(), "tls-on-plain-port"),
         ("a frame", b"\x81\x05Hello".to_vec(), "start-line"),
         ("a blank line first", [b"\r\n", &good()[..]].concat(), "start-line"),
         ("HTTP/2", head("HTTP/2 101", &good_fields_but("")), "start-line"),
-        ("HTTP/1.0", head("HTTP/1.0 101 Switching Protocols", &good_fields_but("")), "http-version"),
+        ("HTTP/1.0", head("HTTP/1.0 101 Switching Protocols", &good_fields_but("")), "answer-http-version"),
         ("no status", head("HTTP/1.1", &good_fields_but("")), "start-line"),
         ("status of two digits", head("HTTP/1.1 99 x", &good_fields_but("")), "start-line"),
         ("status of four digits", head("HTTP/1.1 1010", &good_fields_but("")), "start-line"),
@@ -251,13 +259,13 @@ fn every_bad_answer_fails_and_names_its_rule() {
         ("too many fields", plus(&"X: y\r\n".repeat(98)), "too-many-fields"),
         ("endless interim answers", b"HTTP/1.1 100 Continue\r\n\r\n".repeat(1000), "head-too-long"),
         // Upgrade and Connection.
-        ("no Upgrade", without("Upgrade"), "upgrade"),
-        ("Upgrade h2c", with("Upgrade", "h2c"), "upgrade"),
-        ("Upgrade a list", with("Upgrade", "h2c, websocket"), "upgrade"),
-        ("Upgrade twice", plus("Upgrade: websocket\r\n"), "upgrade"),
-        ("Upgrade empty", with("Upgrade", ""), "upgrade"),
-        ("no Connection", without("Connection"), "connection"),
-        ("Connection close", with("Connection", "close"), "connection"),
+        ("no Upgrade", without("Upgrade"), "answer-upgrade"),
+        ("Upgrade h2c", with("Upgrade", "h2c"), "answer-upgrade"),
+        ("Upgrade a list", with("Upgrade", "h2c, websocket"), "answer-upgrade"),
+        ("Upgrade twice", plus("Upgrade: websocket\r\n"), "answer-upgrade"),
+        ("Upgrade empty", with("Upgrade", ""), "answer-upgrade"),
+        ("no Connection", without("Connection"), "answer-connection"),
+        ("Connection close", with("Connection", "close"), "answer-connection"),
         // Accept.
         ("no Accept: nobody asked for this 101", without(accept), "accept-missing"),
         ("Accept empty", with(accept, ""), "accept-wrong"),
@@ -288,12 +296,16 @@ fn every_bad_answer_fails_and_names_its_rule() {
             plus("Sec-WebSocket-Extensions: permessage-deflate, permessage-deflate\r\n"),
             "extension-not-offered",
         ),
-        ("extensions empty", plus("Sec-WebSocket-Extensions:\r\n"), "extensions-invalid"),
-        ("extensions malformed", plus("Sec-WebSocket-Extensions: permessage-deflate;\r\n"), "extensions-invalid"),
+        ("extensions empty", plus("Sec-WebSocket-Extensions:\r\n"), "answer-extensions-invalid"),
+        (
+            "extensions malformed",
+            plus("Sec-WebSocket-Extensions: permessage-deflate;\r\n"),
+            "answer-extensions-invalid",
+        ),
         (
             "extensions on two lines",
             plus("Sec-WebSocket-Extensions: permessage-deflate\r\nSec-WebSocket-Extensions: x\r\n"),
-            "extensions-invalid",
+            "answer-extensions-invalid",
         ),
         ("a parameter unknown", plus("Sec-WebSocket-Extensions: permessage-deflate; x\r\n"), "deflate-parameters"),
         (

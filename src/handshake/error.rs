@@ -3,8 +3,9 @@
 
 use std::fmt;
 
-use super::{Fields, HandshakeRule, HeadFault};
+use super::{Fields, HeadFault};
 use crate::deflate::ParamError;
+use crate::wire::Rule;
 
 /// Why a client's handshake failed, or why something was not sent.
 ///
@@ -66,51 +67,28 @@ pub struct Refusal {
 
 impl HandshakeError {
     /// The rule that was broken.
-    pub fn rule(&self) -> HandshakeRule {
-        let (id, section, sentence) = match self {
-            Self::Head(fault) => return fault.rule(),
-            Self::FieldInvalid(_) => (
-                "field-unsendable",
-                "RFC 9110 §5.5",
-                "a field is a token and a value without CR, LF, NUL and other control bytes",
-            ),
-            Self::FieldReserved(_) => ("field-reserved", "RFC 6455 §4", "the handshake writes this field itself"),
-            Self::ProtocolInvalid(_) => ("protocol-invalid", "RFC 6455 §4.1", "a protocol's name is a token"),
-            Self::ProtocolDuplicate(_) => {
-                ("protocol-duplicate", "RFC 6455 §4.1", "the protocols that a client offers are all different")
-            }
-            Self::Random => ("random", "RFC 6455 §4.1", "the key is chosen at random"),
-            Self::NotHttp11 => ("http-version", "RFC 6455 §4.2.2", "the answer is HTTP/1.1"),
-            Self::Refused(_) => ("refused", "RFC 6455 §4.1", "a server that agrees answers 101"),
-            Self::UpgradeWrong => ("upgrade", "RFC 6455 §4.1", "a 101 has Upgrade: websocket"),
-            Self::ConnectionWithoutUpgrade => ("connection", "RFC 6455 §4.1", "a 101 has Connection: Upgrade"),
-            Self::AcceptMissing => ("accept-missing", "RFC 6455 §4.1", "a 101 has a Sec-WebSocket-Accept"),
-            Self::AcceptDuplicate => ("accept-duplicate", "RFC 6455 §11.3.3", "Sec-WebSocket-Accept is given once"),
-            Self::AcceptWrong => {
-                ("accept-wrong", "RFC 6455 §4.1", "Sec-WebSocket-Accept proves that the server has read the key")
-            }
-            Self::ProtocolNotOffered(_) => {
-                ("protocol-not-offered", "RFC 6455 §4.1", "a server chooses one of the protocols offered")
-            }
-            Self::ProtocolAmbiguous => {
-                ("protocol-ambiguous", "RFC 6455 §11.3.4", "an answer has no more than one Sec-WebSocket-Protocol")
-            }
-            Self::ExtensionNotOffered(_) => (
-                "extension-not-offered",
-                "RFC 6455 §4.1",
-                "a server agrees only to extensions that were offered, once each",
-            ),
-            Self::ExtensionsInvalid => (
-                "extensions-invalid",
-                "RFC 6455 §9.1",
-                "an answer has no more than one Sec-WebSocket-Extensions, a list of tokens with parameters",
-            ),
-            Self::DeflateRefused(_) => {
-                ("deflate-parameters", "RFC 7692 §7.1", "the parameters agreed to are among those offered")
-            }
-            Self::Truncated(_) => ("truncated", "RFC 6455 §4.1", "the answer is complete before the connection ends"),
-        };
-        HandshakeRule { id, section, sentence }
+    pub fn rule(&self) -> &'static Rule {
+        match self {
+            Self::Head(fault) => fault.rule(),
+            Self::FieldInvalid(_) => Rule::FIELD_UNSENDABLE,
+            Self::FieldReserved(_) => Rule::FIELD_RESERVED,
+            Self::ProtocolInvalid(_) => Rule::PROTOCOL_UNSENDABLE,
+            Self::ProtocolDuplicate(_) => Rule::PROTOCOL_OFFERED_TWICE,
+            Self::Random => Rule::RANDOM,
+            Self::NotHttp11 => Rule::ANSWER_HTTP_VERSION,
+            Self::Refused(_) => Rule::REFUSED,
+            Self::UpgradeWrong => Rule::ANSWER_UPGRADE,
+            Self::ConnectionWithoutUpgrade => Rule::ANSWER_CONNECTION,
+            Self::AcceptMissing => Rule::ACCEPT_MISSING,
+            Self::AcceptDuplicate => Rule::ACCEPT_DUPLICATE,
+            Self::AcceptWrong => Rule::ACCEPT_WRONG,
+            Self::ProtocolNotOffered(_) => Rule::PROTOCOL_NOT_OFFERED,
+            Self::ProtocolAmbiguous => Rule::PROTOCOL_AMBIGUOUS,
+            Self::ExtensionNotOffered(_) => Rule::EXTENSION_NOT_OFFERED,
+            Self::ExtensionsInvalid => Rule::ANSWER_EXTENSIONS_INVALID,
+            Self::DeflateRefused(_) => Rule::DEFLATE_PARAMETERS,
+            Self::Truncated(_) => Rule::ANSWER_TRUNCATED,
+        }
     }
 
     /// Where the rule is written, such as `RFC 6455 §4.1`.

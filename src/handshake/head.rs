@@ -2,8 +2,9 @@
 
 use std::fmt;
 
+use super::Rejection;
 use super::fields::is_token_byte;
-use super::{HandshakeRule, Rejection};
+use crate::wire::Rule;
 
 /// How much of a head is read before it is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -230,55 +231,31 @@ pub enum HeadFault {
 impl HeadFault {
     /// The status that a server answers with.
     pub const fn status(&self) -> u16 {
-        match self {
-            Self::StartLineTooLong(_) => 414,
-            Self::TooLong(_) | Self::TooManyFields(_) => 431,
-            _ => 400,
+        match self.rule().status() {
+            Some(status) => status,
+            None => 400,
         }
     }
 
     /// The rule that was broken.
-    pub const fn rule(&self) -> HandshakeRule {
-        const fn rule(id: &'static str, section: &'static str, sentence: &'static str) -> HandshakeRule {
-            HandshakeRule { id, section, sentence }
-        }
+    pub const fn rule(&self) -> &'static Rule {
         match self {
-            Self::StartLineTooLong(_) => {
-                rule("start-line-too-long", "RFC 9110 §15.5.15", "a start line stays within what the receiver reads")
-            }
-            Self::TooLong(_) => rule("head-too-long", "RFC 6585 §5", "a head stays within what the receiver reads"),
-            Self::TooManyFields(_) => {
-                rule("too-many-fields", "RFC 6585 §5", "a head has no more field lines than the receiver reads")
-            }
-            Self::Tls => {
-                rule("tls-on-plain-port", "RFC 9112 §2.1", "a message begins with its start line, not with TLS")
-            }
-            Self::NotHttp(_) => rule("not-http", "RFC 9112 §2.1", "a message begins with its start line"),
-            Self::LeadingBlankLines => {
-                rule("leading-blank-lines", "RFC 9112 §2.2", "at most one blank line precedes a start line")
-            }
-            Self::BareLineFeed => rule("bare-line-feed", "RFC 9112 §2.2", "lines end with CR LF"),
-            Self::BareCarriageReturn => {
-                rule("bare-carriage-return", "RFC 9112 §2.2", "CR stands nowhere but in the CR LF that ends a line")
-            }
-            Self::ControlByte(_) => {
-                rule("control-byte", "RFC 9110 §5.5", "no control byte but HTAB stands in a start line or field")
-            }
-            Self::StartLine => rule(
-                "start-line",
-                "RFC 9112 §3",
-                "a start line has three parts with one space between: method, target and version, or version, status and reason",
-            ),
-            Self::Fold => rule("fold", "RFC 9112 §5.2", "a field line is not continued on the next line"),
-            Self::NoColon => rule("no-colon", "RFC 9112 §5", "a field line is a name, a colon and a value"),
-            Self::SpaceBeforeColon => rule(
-                "space-before-colon",
-                "RFC 9112 §5.1",
-                "no white space stands between a field's name and its colon",
-            ),
-            Self::FieldName => rule("field-name", "RFC 9110 §5.1", "a field's name is a token"),
-            Self::FieldValue => rule("field-value", "RFC 9110 §5.5", "a field's value has no control byte but HTAB"),
-            Self::Incomplete => rule("incomplete-head", "RFC 9112 §2.1", "a head ends with its first blank line"),
+            Self::StartLineTooLong(_) => Rule::START_LINE_TOO_LONG,
+            Self::TooLong(_) => Rule::HEAD_TOO_LONG,
+            Self::TooManyFields(_) => Rule::TOO_MANY_FIELDS,
+            Self::Tls => Rule::TLS_ON_PLAIN_PORT,
+            Self::NotHttp(_) => Rule::NOT_HTTP,
+            Self::LeadingBlankLines => Rule::LEADING_BLANK_LINES,
+            Self::BareLineFeed => Rule::BARE_LINE_FEED,
+            Self::BareCarriageReturn => Rule::BARE_CARRIAGE_RETURN,
+            Self::ControlByte(_) => Rule::CONTROL_BYTE,
+            Self::StartLine => Rule::START_LINE,
+            Self::Fold => Rule::FOLD,
+            Self::NoColon => Rule::NO_COLON,
+            Self::SpaceBeforeColon => Rule::SPACE_BEFORE_COLON,
+            Self::FieldName => Rule::FIELD_NAME,
+            Self::FieldValue => Rule::FIELD_VALUE,
+            Self::Incomplete => Rule::INCOMPLETE_HEAD,
         }
     }
 }

@@ -58,7 +58,7 @@ pub use head::{HeadFault, HeadLimits, HeadReader};
 pub use key::accept_key;
 pub use origin::{InvalidOrigin, Origin, OriginPolicy};
 pub use proxy::{ProxyError, ProxyHandshake, ProxyScheme, ProxyStep, ProxyUri};
-pub use rejection::{HandshakeRule, Rejection};
+pub use rejection::Rejection;
 pub use request::{Body, Request};
 pub use response::Response;
 pub use server::{Acceptance, UpgradeRequest, Version};

@@ -16,7 +16,8 @@ use super::answer::AnswerReader;
 use super::authority::{Authority, Credentials, is_name};
 use super::fields::{excerpt, write_field};
 use super::uri::{check_bytes, parse_authority};
-use super::{HandshakeRule, HeadFault, HeadLimits, UriError};
+use super::{HeadFault, HeadLimits, UriError};
+use crate::wire::Rule;
 
 /// How a proxy is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -358,41 +359,20 @@ pub enum ProxyError {
 
 impl ProxyError {
     /// The rule that was broken.
-    pub fn rule(&self) -> HandshakeRule {
-        let (id, section, sentence) = match self {
-            Self::Head(fault) => return fault.rule(),
-            Self::Host(_) => {
-                ("proxy-host", "RFC 1928 §4", "a server's name has 1 to 255 letters, digits, dots and hyphens")
-            }
-            Self::CredentialsTooLong => {
-                ("proxy-credentials-too-long", "RFC 1929 §2", "a name and a password have at most 255 bytes")
-            }
-            Self::Refused(_) => ("proxy-refused", "RFC 9110 §9.3.6", "a proxy that opens a tunnel answers 2xx"),
-            Self::CredentialsRequired(_) => (
-                "proxy-credentials-required",
-                "RFC 9110 §15.5.8",
-                "the proxy's address has the name and password that it asks for, as in http://user:password@host:port",
-            ),
-            Self::NotSocks(_) => {
-                ("proxy-not-socks", "RFC 1928 §3", "a SOCKS5 proxy's answers begin with their version")
-            }
-            Self::SocksMethod(_) => (
-                "proxy-method",
-                "RFC 1928 §3",
-                "a SOCKS5 proxy takes no authentication, or a name and a password if its address has them",
-            ),
-            Self::CredentialsRefused => {
-                ("proxy-credentials-refused", "RFC 1929 §2", "the name and password are what the proxy expects")
-            }
-            Self::SocksRefused(_) => {
-                ("proxy-refused", "RFC 1928 §6", "a SOCKS5 proxy that opens a connection answers 0")
-            }
-            Self::SocksAddress(_) => ("proxy-address", "RFC 1928 §6", "an address is of type 1, 3 or 4"),
-            Self::Truncated => {
-                ("proxy-truncated", "RFC 1928 §6", "a proxy finishes its handshake before the connection ends")
-            }
-        };
-        HandshakeRule { id, section, sentence }
+    pub fn rule(&self) -> &'static Rule {
+        match self {
+            Self::Head(fault) => fault.rule(),
+            Self::Host(_) => Rule::PROXY_HOST,
+            Self::CredentialsTooLong => Rule::PROXY_CREDENTIALS_TOO_LONG,
+            Self::Refused(_) => Rule::PROXY_REFUSED,
+            Self::CredentialsRequired(_) => Rule::PROXY_CREDENTIALS_REQUIRED,
+            Self::NotSocks(_) => Rule::PROXY_NOT_SOCKS,
+            Self::SocksMethod(_) => Rule::PROXY_METHOD,
+            Self::CredentialsRefused => Rule::PROXY_CREDENTIALS_REFUSED,
+            Self::SocksRefused(_) => Rule::PROXY_SOCKS_REFUSED,
+            Self::SocksAddress(_) => Rule::PROXY_ADDRESS,
+            Self::Truncated => Rule::PROXY_TRUNCATED,
+        }
     }
 
     /// Where the rule is written, such as `RFC 1928 §6`.

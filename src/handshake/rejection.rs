@@ -5,18 +5,7 @@ use std::time::Duration;
 
 use super::fields::is_field_value;
 use super::{HeadFault, Response};
-
-/// The rule that a [`Rejection`], a [`HandshakeError`](super::HandshakeError) or a
-/// [`ProxyError`](super::ProxyError) is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HandshakeRule {
-    /// A short name that stays the same, for tools and tests.
-    pub id: &'static str,
-    /// Where it is written.
-    pub section: &'static str,
-    /// The rule in a sentence.
-    pub sentence: &'static str,
-}
+use crate::wire::Rule;
 
 /// Why a request is not answered with 101, or not given to the application.
 ///
@@ -161,132 +150,56 @@ impl Rejection {
     /// The status to answer with.
     pub fn status(&self) -> u16 {
         match self {
-            Self::Head(fault) => fault.status(),
-            Self::Unauthorized(_) => 401,
-            Self::OriginMissing | Self::OriginDuplicate | Self::OriginForbidden(_) | Self::Forbidden => 403,
-            Self::NotFound => 404,
-            Self::Method(_) => 405,
-            Self::RequestTimeout | Self::BodyTimeout => 408,
-            Self::BodyTooLong(_) => 413,
-            Self::Expectation(_) => 417,
-            Self::UpgradeMissing | Self::UpgradeOther(_) | Self::VersionMissing | Self::VersionUnsupported(_) => 426,
-            Self::TooManyRequests(_) => 429,
-            Self::TrailersTooLong(_) => 431,
-            Self::Unavailable(_) | Self::AnswerTimeout => 503,
-            Self::HttpVersion(_) => 505,
             Self::Application(status) => *status,
-            _ => 400,
+            _ => self.rule().status().unwrap_or(400),
         }
     }
 
     /// The rule that was broken.
-    pub fn rule(&self) -> HandshakeRule {
-        let (id, section, sentence) = match self {
-            Self::Head(fault) => return fault.rule(),
-            Self::HttpVersion(_) => ("http-version", "RFC 9110 §15.6.6", "the version is HTTP/1.1 or HTTP/1.0"),
-            Self::Target(_) => (
-                "target",
-                "RFC 9112 §3.2",
-                "a target is a path that begins with a slash, or an http or https address, without a fragment",
-            ),
-            Self::TargetMismatch => {
-                ("target-mismatch", "RFC 9112 §3.2.2", "an absolute target and Host name the same server")
-            }
-            Self::HostMissing => ("host-missing", "RFC 9112 §3.2", "an HTTP/1.1 request has a Host"),
-            Self::HostDuplicate => ("host-duplicate", "RFC 9112 §3.2", "a request has no more than one Host"),
-            Self::HostInvalid(_) => {
-                ("host-invalid", "RFC 9110 §7.2", "Host is a host, and a port up to 65535 if there is one")
-            }
-            Self::ContentLengthInvalid => (
-                "content-length",
-                "RFC 9112 §6.3",
-                "Content-Length is one decimal number, given once, without Transfer-Encoding",
-            ),
-            Self::TransferEncodingInvalid => {
-                ("transfer-encoding", "RFC 9112 §6.1", "Transfer-Encoding is chunked alone, in HTTP/1.1 only")
-            }
-            Self::ChunkInvalid => (
-                "chunk",
-                "RFC 9112 §7.1",
-                "a chunk is its size in hexadecimal digits, CR LF, that many bytes, and CR LF",
-            ),
-            Self::ChunkExtensionsTooLong(_) => {
-                ("chunk-extensions-too-long", "RFC 9112 §7.1.1", "chunk extensions stay within what the receiver reads")
-            }
-            Self::TrailersTooLong(_) => {
-                ("trailers-too-long", "RFC 6585 §5", "fields behind a body stay within what the receiver reads")
-            }
-            Self::BodyTooLong(_) => {
-                ("body-too-long", "RFC 9110 §15.5.14", "a body stays within what the receiver reads")
-            }
-            Self::Expectation(_) => ("expectation", "RFC 9110 §10.1.1", "nothing is expected but 100-continue"),
-            Self::Method(_) => ("method", "RFC 6455 §4.2.1", "an opening handshake is a GET"),
-            Self::UpgradeOverHttp10 => {
-                ("upgrade-over-http-1.0", "RFC 6455 §4.2.1", "an opening handshake is HTTP/1.1 or higher")
-            }
-            Self::UpgradeMissing | Self::UpgradeOther(_) => {
-                ("upgrade", "RFC 6455 §4.2.1", "an opening handshake has Upgrade: websocket")
-            }
-            Self::ConnectionWithoutUpgrade => {
-                ("connection", "RFC 6455 §4.2.1", "an opening handshake has Connection: Upgrade")
-            }
-            Self::VersionMissing => {
-                ("version-missing", "RFC 6455 §4.2.1", "an opening handshake has a Sec-WebSocket-Version")
-            }
-            Self::VersionInvalid => (
-                "version-invalid",
-                "RFC 6455 §4.3",
-                "Sec-WebSocket-Version is one number from 0 to 255 without leading zeros, given once",
-            ),
-            Self::VersionUnsupported(_) => {
-                ("version-unsupported", "RFC 6455 §4.4", "the versions spoken here are 13 and 8")
-            }
-            Self::KeyMissing => ("key-missing", "RFC 6455 §4.2.1", "an opening handshake has a Sec-WebSocket-Key"),
-            Self::KeyDuplicate => ("key-duplicate", "RFC 6455 §11.3.1", "Sec-WebSocket-Key is given once"),
-            Self::KeyInvalid => {
-                ("key-invalid", "RFC 6455 §4.2.1", "Sec-WebSocket-Key is 16 bytes in base64: 22 characters and ==")
-            }
-            Self::BodyPresent => ("body-present", "RFC 6455 §4.1", "an opening handshake has no body"),
-            Self::ProtocolInvalid(_) => {
-                ("protocol-invalid", "RFC 6455 §4.1", "Sec-WebSocket-Protocol lists one or more tokens")
-            }
-            Self::ProtocolDuplicate(_) => {
-                ("protocol-duplicate", "RFC 6455 §4.1", "the protocols in Sec-WebSocket-Protocol are all different")
-            }
-            Self::ExtensionsInvalid(_) => (
-                "extensions-invalid",
-                "RFC 6455 §9.1",
-                "Sec-WebSocket-Extensions lists tokens, each with parameters that are tokens or have tokens as values",
-            ),
-            Self::OriginMissing => {
-                ("origin-missing", "RFC 6455 §10.2", "only pages connect here, and they say from where")
-            }
-            Self::OriginDuplicate => ("origin-duplicate", "RFC 6454 §7.3", "a request has no more than one origin"),
-            Self::OriginForbidden(_) => {
-                ("origin-forbidden", "RFC 6455 §10.2", "only pages from the allowed origins connect here")
-            }
-            Self::NoCommonProtocol => {
-                ("no-common-protocol", "RFC 6455 §4.2.2", "the client offers a protocol that is spoken here")
-            }
-            Self::NotFound => ("not-found", "RFC 9110 §15.5.5", "there is something at the path"),
-            Self::Unauthorized(_) => ("unauthorized", "RFC 9110 §15.5.2", "the request has valid credentials"),
-            Self::Forbidden => ("forbidden", "RFC 9110 §15.5.4", "the client is one of those that may connect"),
-            Self::RequestTimeout => {
-                ("request-timeout", "RFC 9110 §15.5.9", "a head is complete within the time that the server allows")
-            }
-            Self::BodyTimeout => {
-                ("body-timeout", "RFC 9110 §15.5.9", "a body is complete within the time that the server allows")
-            }
-            Self::AnswerTimeout => {
-                ("answer-timeout", "RFC 9110 §15.6.4", "an answer is found within the time that the server allows")
-            }
-            Self::TooManyRequests(_) => {
-                ("too-many-requests", "RFC 6585 §4", "a client connects no more often than the server allows")
-            }
-            Self::Unavailable(_) => ("unavailable", "RFC 9110 §15.6.4", "the server has room and is not about to stop"),
-            Self::Application(_) => ("application", "RFC 6455 §4.2.2", "the application accepts the connection"),
-        };
-        HandshakeRule { id, section, sentence }
+    pub fn rule(&self) -> &'static Rule {
+        match self {
+            Self::Head(fault) => fault.rule(),
+            Self::HttpVersion(_) => Rule::HTTP_VERSION,
+            Self::Target(_) => Rule::TARGET,
+            Self::TargetMismatch => Rule::TARGET_MISMATCH,
+            Self::HostMissing => Rule::HOST_MISSING,
+            Self::HostDuplicate => Rule::HOST_DUPLICATE,
+            Self::HostInvalid(_) => Rule::HOST_INVALID,
+            Self::ContentLengthInvalid => Rule::CONTENT_LENGTH,
+            Self::TransferEncodingInvalid => Rule::TRANSFER_ENCODING,
+            Self::ChunkInvalid => Rule::CHUNK,
+            Self::ChunkExtensionsTooLong(_) => Rule::CHUNK_EXTENSIONS_TOO_LONG,
+            Self::TrailersTooLong(_) => Rule::TRAILERS_TOO_LONG,
+            Self::BodyTooLong(_) => Rule::BODY_TOO_LONG,
+            Self::Expectation(_) => Rule::EXPECTATION,
+            Self::Method(_) => Rule::METHOD,
+            Self::UpgradeOverHttp10 => Rule::UPGRADE_OVER_HTTP_1_0,
+            Self::UpgradeMissing | Self::UpgradeOther(_) => Rule::UPGRADE,
+            Self::ConnectionWithoutUpgrade => Rule::CONNECTION,
+            Self::VersionMissing => Rule::VERSION_MISSING,
+            Self::VersionInvalid => Rule::VERSION_INVALID,
+            Self::VersionUnsupported(_) => Rule::VERSION_UNSUPPORTED,
+            Self::KeyMissing => Rule::KEY_MISSING,
+            Self::KeyDuplicate => Rule::KEY_DUPLICATE,
+            Self::KeyInvalid => Rule::KEY_INVALID,
+            Self::BodyPresent => Rule::BODY_PRESENT,
+            Self::ProtocolInvalid(_) => Rule::PROTOCOL_INVALID,
+            Self::ProtocolDuplicate(_) => Rule::PROTOCOL_DUPLICATE,
+            Self::ExtensionsInvalid(_) => Rule::EXTENSIONS_INVALID,
+            Self::OriginMissing => Rule::ORIGIN_MISSING,
+            Self::OriginDuplicate => Rule::ORIGIN_DUPLICATE,
+            Self::OriginForbidden(_) => Rule::ORIGIN_FORBIDDEN,
+            Self::NoCommonProtocol => Rule::NO_COMMON_PROTOCOL,
+            Self::NotFound => Rule::NOT_FOUND,
+            Self::Unauthorized(_) => Rule::UNAUTHORIZED,
+            Self::Forbidden => Rule::FORBIDDEN,
+            Self::RequestTimeout => Rule::REQUEST_TIMEOUT,
+            Self::BodyTimeout => Rule::BODY_TIMEOUT,
+            Self::AnswerTimeout => Rule::ANSWER_TIMEOUT,
+            Self::TooManyRequests(_) => Rule::TOO_MANY_REQUESTS,
+            Self::Unavailable(_) => Rule::UNAVAILABLE,
+            Self::Application(_) => Rule::APPLICATION,
+        }
     }
 
     /// Where the rule is written, such as `RFC 6455 §4.2.1`.

@@ -320,7 +320,7 @@ impl Connection {
         frame_log::failure(self.decoder.role(), error);
         if self.closing.is_none() {
             let rule = error.rule();
-            self.write_close(&CloseFrame { code: rule.close_code, reason: rule.sentence }, out);
+            self.write_close(&CloseFrame { code: error.close_code(), reason: rule.sentence }, out);
             self.begin_closing(Closing::by_peer(now, &self.config));
         }
         if let Some(closing) = &mut self.closing {

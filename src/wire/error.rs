@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{CloseCode, Opcode};
+use super::{CloseCode, Opcode, Rule};
 
 /// A rule that a peer broke.
 ///
@@ -55,147 +55,40 @@ pub enum ProtocolError {
     KeepaliveTimeout,
 }
 
-/// What a [`ProtocolError`] violates, in words and numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rule {
-    /// A short name that stays the same, for tools and tests.
-    pub id: &'static str,
-    /// Where it is written.
-    pub section: &'static str,
-    /// The code that the connection closes with.
-    pub close_code: CloseCode,
-    /// The rule in a sentence.
-    pub sentence: &'static str,
-}
-
 impl ProtocolError {
     /// The rule that was broken.
-    pub const fn rule(&self) -> Rule {
-        const fn rule(id: &'static str, section: &'static str, close_code: CloseCode, sentence: &'static str) -> Rule {
-            Rule { id, section, close_code, sentence }
-        }
-        use CloseCode as Code;
+    pub const fn rule(&self) -> &'static Rule {
         match self {
-            Self::ReservedBit(_) => rule(
-                "reserved-bit",
-                "RFC 6455 §5.2",
-                Code::PROTOCOL_ERROR,
-                "a reserved bit is zero unless an agreed extension gives it a meaning",
-            ),
-            Self::ReservedOpcode(_) => {
-                rule("reserved-opcode", "RFC 6455 §5.2", Code::PROTOCOL_ERROR, "opcodes 3–7 and 11–15 are reserved")
-            }
-            Self::FragmentedControlFrame(_) => rule(
-                "fragmented-control-frame",
-                "RFC 6455 §5.5",
-                Code::PROTOCOL_ERROR,
-                "a control frame is never fragmented",
-            ),
-            Self::ControlFrameTooLong(_) => rule(
-                "control-frame-too-long",
-                "RFC 6455 §5.5",
-                Code::PROTOCOL_ERROR,
-                "a control frame carries at most 125 bytes",
-            ),
-            Self::CompressedOutOfPlace(_) => rule(
-                "compressed-out-of-place",
-                "RFC 7692 §6.1",
-                Code::PROTOCOL_ERROR,
-                "only the first frame of a data message says that it is compressed",
-            ),
-            Self::LengthNotMinimal(_) => rule(
-                "length-not-minimal",
-                "RFC 6455 §5.2",
-                Code::PROTOCOL_ERROR,
-                "a length stands in the shortest form that holds it",
-            ),
-            Self::LengthTopBit => rule(
-                "length-top-bit",
-                "RFC 6455 §5.2",
-                Code::PROTOCOL_ERROR,
-                "the most significant bit of a 64-bit length is zero",
-            ),
-            Self::MaskMissing => {
-                rule("mask-missing", "RFC 6455 §5.1", Code::PROTOCOL_ERROR, "a client masks every frame it sends")
-            }
-            Self::MaskForbidden => {
-                rule("mask-forbidden", "RFC 6455 §5.1", Code::PROTOCOL_ERROR, "a server masks no frame it sends")
-            }
-            Self::ContinuationUnexpected => rule(
-                "continuation-unexpected",
-                "RFC 6455 §5.4",
-                Code::PROTOCOL_ERROR,
-                "a continuation frame follows the unfinished frame of a message",
-            ),
-            Self::ContinuationExpected(_) => rule(
-                "continuation-expected",
-                "RFC 6455 §5.4",
-                Code::PROTOCOL_ERROR,
-                "the fragments of one message are not interleaved with another's",
-            ),
-            Self::InvalidUtf8 => {
-                rule("invalid-utf8", "RFC 6455 §8.1", Code::INVALID_PAYLOAD, "a text message is valid UTF-8")
-            }
-            Self::CloseTooShort => rule(
-                "close-too-short",
-                "RFC 6455 §5.5.1",
-                Code::PROTOCOL_ERROR,
-                "a close frame's payload is empty or begins with a code of two bytes",
-            ),
-            Self::CloseCodeInvalid(_) => rule(
-                "close-code-invalid",
-                "RFC 6455 §7.4",
-                Code::PROTOCOL_ERROR,
-                "a close code is one of 1000–1003, 1007–1014 and 3000–4999",
-            ),
-            Self::CloseReasonNotUtf8 => rule(
-                "close-reason-not-utf8",
-                "RFC 6455 §5.5.1",
-                Code::INVALID_PAYLOAD,
-                "the reason in a close frame is valid UTF-8",
-            ),
-            Self::InflateFailed => rule(
-                "inflate-failed",
-                "RFC 7692 §7.2.2",
-                Code::INVALID_PAYLOAD,
-                "a compressed message is a valid DEFLATE stream within the agreed window",
-            ),
-            Self::MessageTooBig(_) => rule(
-                "message-too-big",
-                "RFC 6455 §10.4",
-                Code::MESSAGE_TOO_BIG,
-                "a message stays within the length that the receiver allows",
-            ),
-            Self::TooManyFragments(_) => rule(
-                "too-many-fragments",
-                "RFC 6455 §10.4",
-                Code::POLICY_VIOLATION,
-                "a message stays within the number of fragments that the receiver allows",
-            ),
-            Self::ControlFlood(_) => rule(
-                "control-flood",
-                "RFC 6455 §10.4",
-                Code::POLICY_VIOLATION,
-                "control frames come no faster than the receiver allows",
-            ),
-            Self::MessageTimeout => rule(
-                "message-timeout",
-                "RFC 6455 §10.4",
-                Code::POLICY_VIOLATION,
-                "a message that has begun ends within the time that the receiver allows",
-            ),
-            Self::KeepaliveTimeout => rule(
-                "keepalive-timeout",
-                "RFC 6455 §5.5.2",
-                Code::INTERNAL_ERROR,
-                "a ping is answered within the time that its sender allows",
-            ),
+            Self::ReservedBit(_) => Rule::RESERVED_BIT,
+            Self::ReservedOpcode(_) => Rule::RESERVED_OPCODE,
+            Self::FragmentedControlFrame(_) => Rule::FRAGMENTED_CONTROL_FRAME,
+            Self::ControlFrameTooLong(_) => Rule::CONTROL_FRAME_TOO_LONG,
+            Self::CompressedOutOfPlace(_) => Rule::COMPRESSED_OUT_OF_PLACE,
+            Self::LengthNotMinimal(_) => Rule::LENGTH_NOT_MINIMAL,
+            Self::LengthTopBit => Rule::LENGTH_TOP_BIT,
+            Self::MaskMissing => Rule::MASK_MISSING,
+            Self::MaskForbidden => Rule::MASK_FORBIDDEN,
+            Self::ContinuationUnexpected => Rule::CONTINUATION_UNEXPECTED,
+            Self::ContinuationExpected(_) => Rule::CONTINUATION_EXPECTED,
+            Self::InvalidUtf8 => Rule::INVALID_UTF8,
+            Self::CloseTooShort => Rule::CLOSE_TOO_SHORT,
+            Self::CloseCodeInvalid(_) => Rule::CLOSE_CODE_INVALID,
+            Self::CloseReasonNotUtf8 => Rule::CLOSE_REASON_NOT_UTF8,
+            Self::InflateFailed => Rule::INFLATE_FAILED,
+            Self::MessageTooBig(_) => Rule::MESSAGE_TOO_BIG,
+            Self::TooManyFragments(_) => Rule::TOO_MANY_FRAGMENTS,
+            Self::ControlFlood(_) => Rule::CONTROL_FLOOD,
+            Self::MessageTimeout => Rule::MESSAGE_TIMEOUT,
+            Self::KeepaliveTimeout => Rule::KEEPALIVE_TIMEOUT,
         }
     }
 
     /// The code that the connection closes with.
     pub const fn close_code(&self) -> CloseCode {
-        self.rule().close_code
+        match self.rule().close_code() {
+            Some(code) => code,
+            None => CloseCode::PROTOCOL_ERROR,
+        }
     }
 
     /// Where the rule is written, such as `RFC 6455 §5.2`.

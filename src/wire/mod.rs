@@ -9,13 +9,15 @@ mod header;
 mod mask;
 mod message;
 mod opcode;
+mod rules;
 mod utf8;
 
 pub use close::{CloseCode, CloseFrame};
-pub use error::{ProtocolError, Rule};
+pub use error::ProtocolError;
 pub use header::FrameHeader;
 pub use mask::{MaskingKey, apply_mask};
 pub(crate) use message::Encoding;
 pub use message::{Message, MessageKind, PreparedMessage, SharedFrame};
 pub use opcode::Opcode;
+pub use rules::{Owed, Rule};
 pub use utf8::Utf8Validator;
