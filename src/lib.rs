@@ -54,6 +54,7 @@
 //! | [`net`] | sockets, TLS, timers, signals: the event loop |
 //! | [`endpoint`] | [`Server`], [`Client`], [`Handler`]: what applications use |
 //! | [`push`] | channels, streams, presence, groups, permissions: the hub, which knows no sockets |
+//! | [`explain`] | a conversation watched from outside: what each byte says, and which rule is broken |
 //! | `store` | streams that survive a restart, on disk |
 //! | `gateway` | the push server: wire protocols over the hub |
 //!
@@ -73,6 +74,7 @@
 
 pub mod deflate;
 pub mod endpoint;
+pub mod explain;
 #[cfg(feature = "gateway")]
 pub mod gateway;
 pub mod handshake;

@@ -18,7 +18,7 @@ const LAYERS: [(&str, &[&str]); 10] = [
 ];
 
 /// The layers that are pure: bytes and time come in as arguments.
-const PURE: [&str; 5] = ["wire", "deflate", "handshake", "protocol", "push"];
+const PURE: [&str; 6] = ["wire", "deflate", "handshake", "protocol", "push", "explain"];
 
 /// What would be I/O, a clock, or a thread of their own. Addresses are values and are allowed.
 const IMPURE: [&str; 18] = [

@@ -158,15 +158,7 @@ impl DeflateConfig {
         &self,
         answer: impl IntoIterator<Item = (&'a str, Option<&'a str>)>,
     ) -> Result<DeflateParams, ParamError> {
-        let answer = Parsed::read(answer, WindowValue::Required)?;
-        let mut refusal = ParamError::NotGranted(SERVER_NO_CONTEXT_TAKEOVER);
-        for offer in self.offers() {
-            match offer.judge(&answer) {
-                Ok(params) => return Ok(params),
-                Err(error) => refusal = error,
-            }
-        }
-        Err(refusal)
+        DeflateParams::agreed(&self.offers(), answer)
     }
 }
 
@@ -261,6 +253,27 @@ pub struct DeflateParams {
     /// Whether the answer names the server's window even if it is the largest: a client that asked for it must be
     /// answered [RFC 7692 §7.1.2.1].
     names_server_window: bool,
+}
+
+impl DeflateParams {
+    /// What was agreed on, by the parameters of the server's answer to these offers.
+    ///
+    /// # Errors
+    /// An answer that is malformed, names what was not offered, or does not grant what was asked, by any of the offers.
+    pub fn agreed<'a>(
+        offers: &[DeflateOffer],
+        answer: impl IntoIterator<Item = (&'a str, Option<&'a str>)>,
+    ) -> Result<Self, ParamError> {
+        let answer = Parsed::read(answer, WindowValue::Required)?;
+        let mut refusal = ParamError::NotGranted(SERVER_NO_CONTEXT_TAKEOVER);
+        for offer in offers {
+            match offer.judge(&answer) {
+                Ok(params) => return Ok(params),
+                Err(error) => refusal = error,
+            }
+        }
+        Err(refusal)
+    }
 }
 
 impl Default for DeflateParams {

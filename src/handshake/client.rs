@@ -7,8 +7,8 @@ use super::authority::Authority;
 use super::fields::{excerpt, is_field_value, is_token, write_field};
 use super::key::encode_nonce;
 use super::server::{DEFLATE, check_field};
-use super::{Fields, HandshakeError, HeadLimits, Refusal, Uri, Version, accept_key, extensions};
-use crate::deflate::{DeflateConfig, DeflateParams};
+use super::{Fields, HandshakeError, HeadLimits, Refusal, UpgradeRequest, Uri, Version, accept_key, extensions};
+use crate::deflate::{DeflateConfig, DeflateOffer, DeflateParams};
 
 /// How much of the body of an answer other than 101 is kept, in bytes: enough for an error's text.
 const MAX_BODY: usize = 4096;
@@ -46,7 +46,7 @@ pub struct Agreed {
 pub struct ClientHandshake {
     accept: String,
     protocols: Vec<String>,
-    deflate: Option<DeflateConfig>,
+    offers: Vec<DeflateOffer>,
     reader: AnswerReader,
     /// Bytes of the answer seen.
     received: usize,
@@ -76,12 +76,24 @@ impl ClientHandshake {
         let handshake = Self {
             accept: accept_key(&key),
             protocols: options.protocols.clone(),
-            deflate: options.deflate.clone(),
+            offers: options.deflate.as_ref().map_or_else(Vec::new, DeflateConfig::offers),
             reader: AnswerReader::new(options.head),
             received: 0,
             refusal: None,
         };
         Ok((handshake, request))
+    }
+
+    /// The handshake of somebody else's request, to judge the answer that is given to it.
+    pub fn observing(request: &UpgradeRequest) -> Self {
+        Self {
+            accept: accept_key(request.fields().get("Sec-WebSocket-Key").unwrap_or_default()),
+            protocols: request.protocols().to_owned(),
+            offers: request.offers().to_owned(),
+            reader: AnswerReader::new(HeadLimits::default()),
+            received: 0,
+            refusal: None,
+        }
     }
 
     /// Takes the next piece of the answer. `Some((agreed, n))`: the handshake is done, and `n` bytes of this piece
@@ -152,13 +164,13 @@ impl ClientHandshake {
         let value = fields.sole("Sec-WebSocket-Extensions").map_err(|_| HandshakeError::ExtensionsInvalid)?;
         let Some(value) = value else { return Ok(None) };
         let agreed = extensions::parse(value).map_err(|_| HandshakeError::ExtensionsInvalid)?;
-        match (&agreed[..], &self.deflate) {
-            ([only], Some(config)) if only.name == DEFLATE => {
+        match &agreed[..] {
+            [only] if only.name == DEFLATE && !self.offers.is_empty() => {
                 let params = only.params.iter().map(|(name, value)| (*name, value.as_deref()));
-                config.accept(params).map(Some).map_err(HandshakeError::DeflateRefused)
+                DeflateParams::agreed(&self.offers, params).map(Some).map_err(HandshakeError::DeflateRefused)
             }
-            ([.., last], _) => Err(HandshakeError::ExtensionNotOffered(excerpt(last.name))),
-            ([], _) => Ok(None),
+            [.., last] => Err(HandshakeError::ExtensionNotOffered(excerpt(last.name))),
+            [] => Ok(None),
         }
     }
 

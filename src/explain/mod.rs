@@ -1,0 +1,28 @@
+//! The learning layer: what the bytes of a conversation say, who broke which rule with them, and how to see it.
+//!
+//! A [`Conversation`] watches both directions of a connection, from the request line to the last frame, without taking
+//! part: bytes in, what is [`Seen`] out. Its judgement is the engine's own, because each direction is read by a
+//! [`Connection`](crate::protocol::Connection) in the receiver's role.
+//!
+//! ```
+//! use std::time::Instant;
+//!
+//! use loopwire::Role;
+//! use loopwire::explain::{Conversation, Seen};
+//!
+//! let mut conversation = Conversation::of_frames(None, Instant::now());
+//! let mut sentences = Vec::new();
+//! // A client's "Hello", but without the mask that a client's frames have [RFC 6455 §5.7].
+//! conversation.push(Role::Client, b"\x81\x05Hello", &mut |seen| sentences.push(seen.to_string()));
+//! assert!(sentences[0].contains("a client masks every frame it sends [RFC 6455 §5.1]"), "{sentences:?}");
+//! ```
+
+mod conversation;
+mod flow;
+mod frame;
+mod sentence;
+mod violation;
+
+pub use conversation::{Conversation, EndpointState, Seen};
+pub use frame::{Frame, LengthForm, RawHeader, WholeMessage};
+pub use violation::{Breach, Violation};
