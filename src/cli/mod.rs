@@ -16,6 +16,10 @@ mod dial;
 mod echo;
 mod engine;
 mod publish;
+#[allow(dead_code, reason = "the commands that use it come next")]
+mod raw_line;
+#[allow(dead_code, reason = "the commands that use it come next")]
+mod recording;
 mod serve;
 mod server;
 mod settings;
@@ -51,7 +55,8 @@ Exit codes:
   6  --timeout ran out
   7  a benchmark's threshold was missed
   8  the data directory cannot be used: another server has it, or what it keeps is damaged
-  9  a push server refused what it was asked, or a token is not valid";
+  9  a push server refused what it was asked, or a token is not valid
+ 10  a rule was found broken: by lint, or by a peer that violate tested; or diff found a difference";
 
 /// WebSocket from the bytes up. Without a command: the push server, at http://127.0.0.1:8080
 #[derive(Debug, Parser)]
@@ -188,6 +193,8 @@ pub(crate) enum Exit {
     Missed = 7,
     Data = 8,
     Refused = 9,
+    #[allow(dead_code, reason = "the commands that find it come next")]
+    Broken = 10,
 }
 
 impl From<Exit> for ExitCode {
