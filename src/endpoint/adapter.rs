@@ -11,7 +11,7 @@ use super::{Connections, Handler, HttpAnswer, HttpExchange, Upgrade, WebSocket};
 use crate::deflate::DeflateConfig;
 use crate::handshake::{Acceptance, OriginPolicy, Rejection, Request, Response, UpgradeRequest};
 use crate::net::{Answer, Application, ConnectionId, DialError, PeerAddr, Sessions, TlsAcceptor};
-use crate::protocol::{Closed, Config, Event};
+use crate::protocol::{Closed, Config, Event, Side};
 
 /// What holds for all loops of a server.
 #[derive(Debug, Default)]
@@ -137,8 +137,14 @@ impl Application for Endpoint {
         if let Some(data) = accept.data.take() {
             sessions.set_data(id, data);
         }
+        let is_watched = accept.watch;
         match self.policy.complete(request, accept) {
-            Ok((acceptance, config)) => Answer::Accept(acceptance, config),
+            Ok((acceptance, config)) => {
+                if is_watched {
+                    sessions.watch(id);
+                }
+                Answer::Accept(acceptance, config)
+            }
             Err(rejection) => self.refuse(&peer, &rejection),
         }
     }
@@ -196,6 +202,10 @@ impl Application for Endpoint {
             // `on_close` tells of it, once the whole connection is over.
             Event::Close(_) => {}
         }
+    }
+
+    fn wire(&mut self, sessions: &mut Sessions, id: ConnectionId, by: Side, bytes: &[u8]) {
+        self.handler.on_wire(&mut Connections::new(sessions, &mut self.core), id, by, bytes);
     }
 
     fn writable(&mut self, sessions: &mut Sessions, id: ConnectionId) {

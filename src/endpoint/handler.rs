@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Connections, HttpAnswer, HttpExchange, Upgrade, WebSocket};
 use crate::handshake::{Request, UpgradeRequest};
 use crate::net::{ConnectionId, DialError, PeerAddr};
-use crate::protocol::{Closed, Piece};
+use crate::protocol::{Closed, Piece, Side};
 use crate::wire::{Message, ProtocolError};
 
 /// The code of an application: one value per event loop, called on the loop's thread, one call at a time.
@@ -28,6 +28,7 @@ use crate::wire::{Message, ProtocolError};
 /// ```text
 /// on_start ─▶ on_upgrade ─▶ on_open ─▶ on_message, on_piece, on_ping, on_pong,       ─▶ on_close
 ///             │                        on_writable, on_timer, on_error (the last before on_close)
+///             │                        on_wire, if it is watched
 ///             └ body_limit ─▶ on_http (plain HTTP)
 /// ```
 ///
@@ -130,6 +131,36 @@ pub trait Handler {
     /// The connection is over: exactly once for each `on_open`. Its data can still be read; nothing can be sent.
     fn on_close(&mut self, ws: &mut WebSocket<'_>, closed: &Closed) {
         let _ = (ws, closed);
+    }
+
+    /// Bytes have passed on a connection that was accepted with [`Upgrade::watch`], a tool for debugging: those of the
+    /// handshake first, then every frame, with nothing changed about them. What the peer sent ([`Side::Peer`]) is still
+    /// masked and compressed, and shown before any call that follows from it; what this end sent ([`Side::Local`]) is shown
+    /// soon after the stream took it. Both come in the order in which they passed, cut anywhere, and without TLS.
+    ///
+    /// `on_open` comes before the first of them (unless what was accepted cannot be answered so, which is a 500), and the last
+    /// of them may follow `on_close`. Sending on the same connection from here never ends: that is shown too.
+    ///
+    /// ```
+    /// use loopwire::{ConnectionId, Connections, Handler, PeerAddr, Side, Upgrade, UpgradeRequest};
+    ///
+    /// struct Debugged;
+    ///
+    /// impl Handler for Debugged {
+    ///     fn on_upgrade(&mut self, request: &UpgradeRequest, _: &PeerAddr) -> Upgrade {
+    ///         let accept = Upgrade::accept();
+    ///         if request.query() == Some("watch") { accept.watch() } else { accept }
+    ///     }
+    ///
+    ///     fn on_wire(&mut self, _: &mut Connections<'_>, id: ConnectionId, by: Side, bytes: &[u8]) {
+    ///         eprintln!("{id} {by:?}: {bytes:02x?}");
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// [`explain::Conversation`](crate::explain::Conversation) makes frames and sentences of them.
+    fn on_wire(&mut self, connections: &mut Connections<'_>, id: ConnectionId, by: Side, bytes: &[u8]) {
+        let _ = (connections, id, by, bytes);
     }
 
     /// A timer of [`WebSocket::set_timer`]. Not called once the connection is gone.

@@ -36,6 +36,7 @@ pub(super) struct Accept {
     pub(super) config: Option<Arc<Config>>,
     pub(super) deflate: Option<bool>,
     pub(super) data: Option<Box<dyn Any + Send>>,
+    pub(super) watch: bool,
 }
 
 impl Upgrade {
@@ -111,6 +112,16 @@ impl Upgrade {
         self
     }
 
+    /// Has [`Handler::on_wire`](super::Handler::on_wire) shown every byte of this connection, from the request on: to debug,
+    /// to record, to teach. It costs a copy of each; connections that nobody watches pay nothing.
+    #[must_use]
+    pub fn watch(mut self) -> Self {
+        if let Decision::Accept(accept) = &mut self.0 {
+            accept.watch = true;
+        }
+        self
+    }
+
     /// The text of a refusal.
     #[must_use]
     pub fn body(mut self, text: &str) -> Self {
@@ -147,6 +158,7 @@ impl fmt::Debug for Decision {
                 .field("protocol", &accept.protocol)
                 .field("fields", &accept.fields)
                 .field("deflate", &accept.deflate)
+                .field("watch", &accept.watch)
                 .finish_non_exhaustive(),
             Self::Refuse(response) => f.debug_tuple("Refuse").field(response).finish(),
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{ConnectionId, DialError, Sessions};
 use crate::handshake::{Acceptance, Request, Response, UpgradeRequest};
-use crate::protocol::{Closed, Config, Event};
+use crate::protocol::{Closed, Config, Event, Side};
 
 /// The code that a loop serves.
 ///
@@ -49,6 +49,12 @@ pub trait Application {
 
     /// The peer said something. What is sent meanwhile leaves before the next event is decoded.
     fn event(&mut self, sessions: &mut Sessions, id: ConnectionId, event: Event<'_>);
+
+    /// Bytes have passed on a connection that is [watched](Sessions::watch): as they were received, still masked, or as the
+    /// stream took them. What was received is shown before any call that follows from it.
+    fn wire(&mut self, sessions: &mut Sessions, id: ConnectionId, by: Side, bytes: &[u8]) {
+        let _ = (sessions, id, by, bytes);
+    }
 
     /// A connection that had reached the high-water mark has been drained.
     fn writable(&mut self, sessions: &mut Sessions, id: ConnectionId) {

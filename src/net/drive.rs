@@ -88,7 +88,8 @@ impl Sessions {
     /// When [`tick`](Self::tick) is due at the latest; now, if work is left over.
     pub fn next_deadline(&self) -> Option<Instant> {
         let is_left_over = !self.requeued.is_empty() || !self.alarmed.is_empty() || !self.due.is_empty();
-        if is_left_over || !self.dirty.is_empty() || !self.reports.is_empty() {
+        let is_unseen = self.tape.as_ref().is_some_and(|tape| !tape.is_empty());
+        if is_left_over || is_unseen || !self.dirty.is_empty() || !self.reports.is_empty() {
             return Some(self.now);
         }
         let drain = self.drain.as_ref().filter(|_| !self.is_finished()).map(|drain| drain.next(self.now));
@@ -186,6 +187,8 @@ impl Sessions {
                     }
                 };
                 budget.bytes = budget.bytes.saturating_sub(len);
+                // Before what it means.
+                self.show(app);
                 if is_placed {
                     self.take_placed(app, id, len, &mut scratch, &mut budget);
                     continue;
@@ -310,6 +313,8 @@ impl Sessions {
                     Ok(Some(len)) => {
                         used += len;
                         self.judge(app, id);
+                        self.note_read(id, &bytes[used..]);
+                        self.show(app);
                     }
                     Err(rejection) => {
                         self.reject(id, &rejection);

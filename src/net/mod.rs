@@ -38,6 +38,7 @@ mod slab;
 mod timers;
 mod tls;
 mod transport;
+mod watched;
 
 pub use application::{Answer, Application};
 pub use config::{NetConfig, OverflowPolicy};
@@ -51,3 +52,4 @@ pub use sessions::{Readiness, Sessions, TimerId};
 pub use tls::{CertificateFiles, TlsAcceptor, TlsConnector, TlsError, TlsInfo, TlsStream};
 pub(crate) use transport::Peer;
 pub use transport::{PeerAddr, Stream, Transport};
+pub use watched::Watched;

@@ -95,11 +95,11 @@ impl Sessions {
             Ok(request) => request,
             Err(rejection) => return self.reject(id, &rejection),
         };
-        drop(head);
         if self.is_draining() {
             return self.reject(id, &Rejection::unavailable(Some(Self::RETRY_AFTER)));
         }
         if !request.wants_upgrade() {
+            drop(head);
             return self.begin_exchange(app, id, request);
         }
         let head_only = request.method() == "HEAD";
@@ -108,6 +108,8 @@ impl Sessions {
             Err(rejection) => return self.reject_with(id, &rejection, head_only),
         };
         let answer = self.guard(Some(id), "upgrade", |sessions| app.upgrade(sessions, id, &request));
+        self.note_read(id, head.reader.bytes());
+        drop(head);
         if !self.is_deciding(id) {
             return;
         }
@@ -246,6 +248,8 @@ impl Sessions {
 
     /// Tells the application of the ends that it has not heard of, and lets go of what is over.
     pub(super) fn settle<A: Application>(&mut self, app: &mut A) {
+        // What led to an end comes before it.
+        self.show(app);
         // An application that dials again at once, which fails at once without room, does not hold up the loop.
         for _ in 0..self.reports.len() {
             let Some((id, report)) = self.reports.pop_front() else { break };
@@ -272,6 +276,7 @@ impl Sessions {
 
 /// What the two ends agreed on, if they speak TLS.
 fn log_tls(id: ConnectionId, peer: &Peer, transport: &Transport) {
+    // Nobody watches as early as this.
     if let Transport::Tls(stream) = transport
         && let Some(info) = stream.info()
     {

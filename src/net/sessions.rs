@@ -21,6 +21,7 @@ use super::mailbox::Notifier;
 use super::session::{Answer, Dialing, Head, Origin, Phase, Session};
 use super::slab::GenerationSlab;
 use super::timers::{TimerKey, Wheel, later};
+use super::watched::Tape;
 use super::{ConnectionId, DialError, DialRequest, NetConfig, PeerAddr, Stream, Transport};
 use crate::handshake::{Agreed, ClientHandshake, HeadReader, Rejection, Response, UpgradeRequest};
 use crate::protocol::{Closed, Connection, Scratch};
@@ -76,6 +77,8 @@ pub struct Sessions {
     pub(super) answers: Vec<u8>,
     pub(super) registry: Option<Registry>,
     pub(super) notifier: Notifier,
+    /// What has passed where it is watched; absent until the first such connection.
+    pub(super) tape: Option<Tape>,
     pub(super) drain: Option<Drain>,
     pub(super) now: Instant,
 }
@@ -126,6 +129,7 @@ impl Sessions {
             answers: Vec::new(),
             registry,
             notifier: Notifier::new(waker),
+            tape: None,
             drain: None,
             now,
             config,

@@ -10,6 +10,7 @@ use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 
 use super::TlsStream;
+use super::watched::Watched;
 
 /// A non-blocking stream of bytes in both directions.
 ///
@@ -76,12 +77,18 @@ pub enum Transport {
     Tls(Box<TlsStream>),
     /// Anything else, such as a simulated network.
     Other(Box<dyn Stream>),
+    /// Any of these, with every byte shown: see [`Sessions::watch`](super::Sessions::watch).
+    Watched(Box<Watched>),
 }
 
 impl Transport {
     /// Whether bytes travel encrypted.
     pub fn is_tls(&self) -> bool {
-        matches!(self, Self::Tls(_))
+        match self {
+            Self::Tls(_) => true,
+            Self::Watched(stream) => stream.inner.is_tls(),
+            Self::Tcp(_) | Self::Unix(_) | Self::Other(_) => false,
+        }
     }
 
     /// Sends small writes at once (`TCP_NODELAY`); without effect where there is no TCP.
@@ -92,6 +99,7 @@ impl Transport {
                 let _ = socket.set_nodelay(true);
             }
             Self::Tls(stream) => stream.get_ref().set_nodelay(),
+            Self::Watched(stream) => stream.inner.set_nodelay(),
             Self::Unix(_) | Self::Other(_) => {}
         }
     }
@@ -104,6 +112,7 @@ macro_rules! each {
             Transport::Unix($stream) => $call,
             Transport::Tls($stream) => $call,
             Transport::Other($stream) => $call,
+            Transport::Watched($stream) => $call,
         }
     };
 }
@@ -135,6 +144,7 @@ impl Stream for Transport {
             Self::Unix(socket) => socket.shutdown(Shutdown::Write),
             Self::Tls(stream) => stream.shutdown_write(),
             Self::Other(stream) => stream.shutdown_write(),
+            Self::Watched(stream) => stream.inner.shutdown_write(),
         }
     }
 
@@ -146,6 +156,7 @@ impl Stream for Transport {
             Self::Unix(socket) => socket.register(registry, token, BOTH),
             Self::Tls(stream) => stream.register(registry, token),
             Self::Other(stream) => stream.register(registry, token),
+            Self::Watched(stream) => stream.inner.register(registry, token),
         }
     }
 
@@ -154,6 +165,7 @@ impl Stream for Transport {
             Self::Tcp(_) | Self::Unix(_) => Ok(true),
             Self::Tls(stream) => stream.handshake(),
             Self::Other(stream) => stream.handshake(),
+            Self::Watched(stream) => stream.inner.handshake(),
         }
     }
 
@@ -162,6 +174,7 @@ impl Stream for Transport {
             Self::Tcp(_) | Self::Unix(_) => false,
             Self::Tls(stream) => stream.handshaking(),
             Self::Other(stream) => stream.handshaking(),
+            Self::Watched(stream) => stream.inner.handshaking(),
         }
     }
 
@@ -170,6 +183,7 @@ impl Stream for Transport {
             Self::Tcp(_) | Self::Unix(_) => false,
             Self::Tls(stream) => stream.wants_write(),
             Self::Other(stream) => stream.wants_write(),
+            Self::Watched(stream) => stream.inner.wants_write(),
         }
     }
 
@@ -179,6 +193,7 @@ impl Stream for Transport {
             Self::Tcp(_) | Self::Unix(_) => len == room,
             Self::Tls(stream) => stream.may_have_more(len, room),
             Self::Other(stream) => stream.may_have_more(len, room),
+            Self::Watched(stream) => stream.inner.may_have_more(len, room),
         }
     }
 
@@ -187,6 +202,7 @@ impl Stream for Transport {
             Self::Tcp(_) | Self::Unix(_) => false,
             Self::Tls(stream) => stream.has_buffered_plaintext(),
             Self::Other(stream) => stream.has_buffered_plaintext(),
+            Self::Watched(stream) => stream.inner.has_buffered_plaintext(),
         }
     }
 }
