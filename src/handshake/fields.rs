@@ -186,3 +186,14 @@ pub(super) fn excerpt(text: &str) -> String {
         Some((end, _)) => format!("{}…", &text[..end]),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_that_the_scan_would_not_let_pass_is_named_too() {
+        // Before this comes a scan that knows of no value with such a byte.
+        assert_eq!(Fields::parse(b"X: a\0b\r\n\r\n", 1), Err(HeadFault::FieldValue));
+    }
+}
