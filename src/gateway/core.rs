@@ -459,6 +459,8 @@ impl Core {
     /// The server goes: every client is told to come back, to whoever is there then.
     pub(super) fn drain(&mut self, connections: &mut Connections<'_>) {
         self.draining = true;
+        let now = self.now(connections);
+        self.hub.disconnect_all(now, &mut self.effects);
         let keys: Vec<_> = self.clients.keys().copied().collect();
         for key in keys {
             self.disconnect(connections, key, &Disconnect::SHUTDOWN);

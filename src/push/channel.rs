@@ -82,6 +82,10 @@ impl Channels {
     pub(super) fn iter(&self) -> impl Iterator<Item = &Channel> {
         self.all.iter().map(|(_, channel)| channel.as_ref())
     }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Channel> {
+        self.all.iter_mut().map(|(_, channel)| channel.as_mut())
+    }
 }
 
 /// Adds to a list; where it is now, for [`leave`].

@@ -148,6 +148,13 @@ impl Sessions {
         self.get_mut(key)?.subscriptions.get_mut(&channel)
     }
 
+    /// Nobody hears of joins and leaves any more; the sessions that there are.
+    pub(super) fn forget_listeners(&mut self) -> Vec<SessionKey> {
+        let subscriptions = self.all.values_mut().flat_map(|session| session.subscriptions.values_mut());
+        subscriptions.for_each(|subscription| subscription.listener_at = None);
+        self.all.keys().copied().collect()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.all.len()
     }

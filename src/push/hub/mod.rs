@@ -100,6 +100,14 @@ impl Hub {
         self.journal.flush(effects);
     }
 
+    /// All sessions are over, as when the server goes. Nobody hears of the others' leaving.
+    pub fn disconnect_all(&mut self, now: Time, effects: &mut Effects) {
+        self.channels.iter_mut().for_each(|channel| channel.listeners = Vec::new());
+        for key in self.sessions.forget_listeners() {
+            self.disconnect(key, now, effects);
+        }
+    }
+
     /// Who is behind a session.
     pub fn identity(&self, key: SessionKey) -> Option<&Identity> {
         self.sessions.get(key).map(|session| &session.identity)

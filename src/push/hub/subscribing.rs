@@ -215,7 +215,8 @@ impl Hub {
         self.remove_subscription(key, channel, now, effects)
     }
 
-    /// Ends those subscriptions to a channel.
+    /// Ends those subscriptions to a channel. Who goes along does not hear of the others' leaving: of many that would be
+    /// as many messages as their number squared.
     pub(super) fn end_subscriptions(
         &mut self,
         channel: ChannelKey,
@@ -224,11 +225,27 @@ impl Hub {
         effects: &mut Effects,
         which: impl Fn(&Subscription) -> bool,
     ) {
-        let Some(receivers) = self.channels.get(channel).map(|channel| Arc::clone(&channel.receivers)) else { return };
-        for receiver in receivers.iter() {
-            if self.sessions.subscription(receiver.key, channel).is_some_and(&which) {
-                self.end_subscription(receiver.key, channel, why, now, effects);
-            }
+        let Some(receivers) = self.channels.get(channel).map(|channel| &channel.receivers) else { return };
+        let is_ending = |key: &SessionKey| self.sessions.subscription(*key, channel).is_some_and(&which);
+        let ending: Vec<_> = receivers.iter().map(|receiver| receiver.key).filter(is_ending).collect();
+        for key in &ending {
+            self.stop_listening(*key, channel);
+        }
+        for key in ending {
+            self.end_subscription(key, channel, why, now, effects);
+        }
+    }
+
+    /// Has a subscriber hear of no more joins and leaves.
+    fn stop_listening(&mut self, key: SessionKey, channel_key: ChannelKey) {
+        let subscription = self.sessions.subscription_mut(key, channel_key);
+        let Some(listener_at) = subscription.and_then(|subscription| subscription.listener_at.take()) else { return };
+        let Some(channel) = self.channels.get_mut(channel_key) else { return };
+        // Whoever is moved into the gap that this leaves has to know.
+        if let Some(moved) = channel::leave(&mut channel.listeners, listener_at)
+            && let Some(moved) = self.sessions.subscription_mut(moved, channel_key)
+        {
+            moved.listener_at = Some(listener_at);
         }
     }
 
@@ -240,6 +257,7 @@ impl Hub {
         now: Time,
         effects: &mut Effects,
     ) -> bool {
+        self.stop_listening(key, channel_key);
         let Some(session) = self.sessions.get_mut(key) else { return false };
         let Some(subscription) = session.subscriptions.remove(&channel_key) else { return false };
         let info = session.info(Some(&subscription));
@@ -248,18 +266,12 @@ impl Hub {
         }
         let Some(channel) = self.channels.get_mut(channel_key) else { return true };
         self.subscriptions.remove(&channel.name);
-        // Whoever is moved into the gap that this leaves has to know.
+        // As in `stop_listening`.
         let receiver_at = subscription.receiver_at;
         if let Some(moved) = channel::leave(Arc::make_mut(&mut channel.receivers), receiver_at)
             && let Some(moved) = self.sessions.subscription_mut(moved, channel_key)
         {
             moved.receiver_at = receiver_at;
-        }
-        if let Some(listener_at) = subscription.listener_at
-            && let Some(moved) = channel::leave(&mut channel.listeners, listener_at)
-            && let Some(moved) = self.sessions.subscription_mut(moved, channel_key)
-        {
-            moved.listener_at = Some(listener_at);
         }
         if subscription.is_announced && !channel.listeners.is_empty() {
             let (channel, to) = (Arc::clone(&channel.name), channel.listeners.clone());

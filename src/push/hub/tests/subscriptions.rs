@@ -227,6 +227,48 @@ fn a_namespace_that_goes_takes_its_subscriptions_along() {
 }
 
 #[test]
+fn who_goes_along_does_not_hear_of_the_others_leaving() {
+    let loud = ChannelOptions { force_push_join_leave: true, ..options() };
+    let mut before = config(loud);
+    before.namespaces.named.insert("chat".to_owned(), loud);
+    let mut world = World::new(before.clone()).with_sessions();
+    for key in &KEYS[..3] {
+        world.subscribe(*key, "chat:a");
+        world.subscribe(*key, "news");
+    }
+    world.told();
+    world.hub.configure(config(loud), world.now, &mut world.effects);
+    let mut told = world.told();
+    told.sort_unstable();
+    assert_eq!(told, ["unsubscribed chat:a 1 2000", "unsubscribed chat:a 2 2000", "unsubscribed chat:a 3 2000"]);
+
+    // Who stays hears of each of them.
+    let positioned = SubscribeRequest { positioned: true, ..SubscribeRequest::default() };
+    world.subscribe_with(KEYS[3], "sport", SubscribeRequest::default()).unwrap();
+    world.subscribe_with(KEYS[0], "sport", positioned).unwrap();
+    world.subscribe_with(KEYS[1], "sport", positioned).unwrap();
+    world.told();
+    let without = ChannelOptions { history_size: 0, ..loud };
+    world.hub.configure(config(without), world.now, &mut world.effects);
+    let mut told = world.told();
+    told.sort_unstable();
+    let expected =
+        ["leave sport 1 to 4", "leave sport 2 to 4", "unsubscribed sport 1 2500", "unsubscribed sport 2 2500"];
+    assert_eq!(told, expected);
+
+    world.hub.disconnect_all(world.now, &mut world.effects);
+    assert_eq!(world.told(), [""; 0]);
+    let counts = world.hub.counts();
+    assert_eq!((counts.sessions, counts.users, counts.channels, counts.subscriptions), (0, 0, 0, 0));
+    // Nothing of those that were there is left in the way.
+    let mut world = world.with_sessions();
+    world.subscribe(KEYS[0], "news");
+    world.subscribe(KEYS[1], "news");
+    world.hub.disconnect(KEYS[0], world.now, &mut world.effects);
+    assert_eq!(world.told(), ["join news 1 to 1", "join news 2 to 1,2", "leave news 1 to 2"]);
+}
+
+#[test]
 fn many_sessions_in_many_channels_find_their_places() {
     let mut world = World::new(config(ChannelOptions { force_push_join_leave: true, ..options() }));
     let keys: Vec<_> = (0..50).map(SessionKey).collect();
