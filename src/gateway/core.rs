@@ -97,6 +97,9 @@ pub(super) enum Waiter {
     Handle(Sender<Result<Position, PushError>>),
 }
 
+/// Effects that there is room for between calls; more is given back.
+const SPARE: usize = 1024;
+
 /// The only key of this gateway's timers of the loop.
 pub(super) const TIMER: u64 = 0;
 
@@ -165,6 +168,7 @@ impl Core {
             for effect in effects.drain(..) {
                 self.carry_out(connections, effect);
             }
+            effects.shrink_to(SPARE);
             self.spare = effects;
         }
         self.arm(connections);
@@ -399,6 +403,10 @@ impl Core {
     /// A connection is over, or as good as: nothing is sent to it any more.
     pub(super) fn forget(&mut self, connections: &mut Connections<'_>, key: SessionKey) -> Option<Client> {
         let client = self.clients.remove(&key)?;
+        if self.clients.capacity() > 1024 && self.clients.len() < self.clients.capacity() / 8 {
+            // A crowd has gone.
+            self.clients.shrink_to(2 * self.clients.len());
+        }
         self.agenda.plan(key, client.due, None);
         let now = self.now(connections);
         self.hub.disconnect(key, now, &mut self.effects);

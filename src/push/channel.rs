@@ -110,9 +110,16 @@ pub(super) fn leave(list: &mut Vec<Receiver>, at: u32) -> Option<SessionKey> {
     list.get(at).map(|moved| moved.key)
 }
 
-/// Gives back the room of a map that is nearly empty.
+/// Gives back the room of a map that is nearly empty, and of which there is one.
 pub(super) fn shrink<K: Eq + Hash, V, S: BuildHasher>(map: &mut HashMap<K, V, S>) {
     if map.capacity() > 1024 && map.len() < map.capacity() / 8 {
+        map.shrink_to(2 * map.len());
+    }
+}
+
+/// Gives back the room of a map that is nearly empty, and of which there is one for each session: all of it, at last.
+pub(super) fn shrink_own<K: Eq + Hash, V, S: BuildHasher>(map: &mut HashMap<K, V, S>) {
+    if map.is_empty() || map.len() < map.capacity() / 8 {
         map.shrink_to(2 * map.len());
     }
 }

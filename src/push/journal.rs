@@ -145,5 +145,7 @@ impl Journal {
         if !self.gone.is_empty() {
             effects.push(Effect::Forget(std::mem::take(&mut self.gone)));
         }
+        // Without a store nothing takes it away, however much there was.
+        self.gone.shrink_to(1024);
     }
 }

@@ -68,6 +68,13 @@ impl Subscription {
 }
 
 impl Session {
+    /// Takes a subscription out.
+    pub(super) fn remove(&mut self, channel: ChannelKey) -> Option<Subscription> {
+        let subscription = self.subscriptions.remove(&channel)?;
+        channel::shrink_own(&mut self.subscriptions);
+        Some(subscription)
+    }
+
     /// As others see it, in the channel that `subscription` is to.
     pub(super) fn info(&self, subscription: Option<&Subscription>) -> ClientInfo {
         ClientInfo {
@@ -198,6 +205,7 @@ impl Sessions {
     pub(super) fn leave_group(&mut self, key: SessionKey, group: &str) -> bool {
         let Some(session) = self.all.get_mut(&key) else { return false };
         let Some(at) = session.groups.remove(group) else { return false };
+        channel::shrink_own(&mut session.groups);
         self.take_from_group(group, at);
         true
     }

@@ -158,6 +158,10 @@ impl Line {
     pub(super) fn pop(&mut self) -> Option<Command> {
         let command = self.commands.pop_front()?;
         self.bytes -= command.size();
+        if self.commands.is_empty() {
+            // A client that has waited once need not hold the room for it ever after.
+            self.commands = VecDeque::new();
+        }
         Some(command)
     }
 }
@@ -226,7 +230,7 @@ mod tests {
             assert!(line.push(command.clone(), 2, 100_000), "{command:?}");
             assert!(!line.push(Command { id: 3, method: Method::Ping }, 2, 100_000), "a third");
             assert_eq!([line.pop().map(|it| it.id), line.pop().map(|it| it.id)], [Some(1), Some(2)]);
-            assert!(line.pop().is_none() && line.bytes == 0);
+            assert!(line.pop().is_none() && line.bytes == 0 && line.commands.capacity() == 0);
         }
     }
 }

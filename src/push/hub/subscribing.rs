@@ -259,7 +259,7 @@ impl Hub {
     ) -> bool {
         self.stop_listening(key, channel_key);
         let Some(session) = self.sessions.get_mut(key) else { return false };
-        let Some(subscription) = session.subscriptions.remove(&channel_key) else { return false };
+        let Some(subscription) = session.remove(channel_key) else { return false };
         let info = session.info(Some(&subscription));
         if let Some(at) = subscription.expire_at() {
             self.schedule.remove(at, Due::Subscription(key, channel_key));
