@@ -452,6 +452,171 @@ fn what_makes_no_sense_is_told_so() {
     assert_eq!(post("channels", "[]").0, 200);
 }
 
+/// What two readers could take for different requests, and what comes behind a refusal, in one segment with a request that
+/// would publish.
+#[test]
+fn nothing_is_published_by_what_is_ambiguous_or_behind_a_refusal() {
+    let server = start(config());
+    let upgrade = "GET /connection/websocket HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let body = r#"{"channel":"news","data":1}"#;
+    let publish = |fields: &str| format!("POST /api/publish HTTP/1.1\r\nHost: a\r\n{KEY}{fields}\r\n");
+    let whole = format!("{}{body}", publish(&format!("Content-Length: {}\r\n", body.len())));
+    let (length, hex) = (body.len(), format!("{:x}", body.len()));
+    // What comes first, and its status.
+    let rows = [
+        (format!("{upgrade}Sec-WebSocket-Version: 7\r\n\r\n"), 426),
+        (format!("{upgrade}Sec-WebSocket-Version: 13\r\nOrigin: http://elsewhere\r\n\r\n"), 403),
+        (format!("{upgrade}Sec-WebSocket-Version: 13\r\nContent-Length: {}\r\n\r\n", whole.len()), 400),
+        ("GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 404),
+        ("POST /api/publish HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n".to_owned(), 401),
+        (publish(&format!("Content-Length: {length}\r\nContent-Length: {length}0\r\n")), 400),
+        (publish(&format!("Content-Length: {length}\r\nTransfer-Encoding: chunked\r\n")), 400),
+        (publish(&format!("Transfer-Encoding: chunked\r\nContent-Length: {length}\r\n")), 400),
+        (publish(&format!("Content-Length: {length}, {length}0\r\n")), 400),
+        (publish(&format!("Content-Length: +{length}\r\n")), 400),
+        (publish(&format!("Content-Length: 0x{hex}\r\n")), 400),
+        (publish("Content-Length: -1\r\n"), 400),
+        (publish("Content-Length: 18446744073709551643\r\n"), 400),
+        (publish(&format!("Content-Length : {length}\r\n")), 400),
+        (publish("Transfer-Encoding: chunked, identity\r\n"), 400),
+        (publish("Transfer-Encoding: xchunked\r\n"), 400),
+        (publish("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"), 400),
+        // A chunk whose size has more than 64 bits.
+        (publish("Transfer-Encoding: chunked\r\n") + &format!("1{hex:0>16}\r\n{body}\r\n0\r\n\r\n"), 400),
+        (publish("Transfer-Encoding: chunked\r\n") + &format!("{hex}\n{body}\r\n0\r\n\r\n"), 400),
+    ];
+    for (first, status) in rows {
+        for behind in [&whole, body] {
+            let mut raw = server.raw();
+            raw.send(format!("{first}{behind}"));
+            let answer = String::from_utf8(raw.all()).unwrap();
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{first}{answer}");
+            assert_eq!(answer.matches("\r\nConnection: close\r\n").count(), 1, "{first}{answer}");
+        }
+    }
+    let history = result(&server, "history", json!({"channel": "news", "limit": -1}));
+    assert_eq!(history["offset"], 0, "{history}");
+    // It is those that keep it out, and not what they are about.
+    let mut raw = server.raw();
+    raw.send(&whole);
+    assert!(raw.all().starts_with(b"HTTP/1.1 200 "));
+    assert_eq!(result(&server, "history", json!({"channel": "news"}))["offset"], 1);
+}
+
+/// Every field of every method with every type of JSON value: read exactly where it is its own, or null.
+#[test]
+fn a_parameter_takes_its_own_type_and_null() {
+    type Values = &'static [&'static str];
+    const ALL: Values = &["null", "\"x\"", "{}", "true", "7", "-7", "7.5", "[]", "[[1]]", "{\"x\":[7]}"];
+    const STRING: Values = &["\"x\""];
+    const BOOL: Values = &["true"];
+    const UNSIGNED: Values = &["7"];
+    const SIGNED: Values = &["7", "-7"];
+    const STRINGS: Values = &["[]"];
+    // As PHP writes an empty one, too.
+    const OBJECT: Values = &["{}", "[]", "{\"x\":[7]}"];
+    const MAP: Values = &["{}", "[]"];
+    let publish: &[(&str, Values)] = &[
+        ("channel", STRING),
+        ("data", ALL),
+        ("b64data", STRING),
+        ("skip_history", BOOL),
+        ("tags", MAP),
+        ("idempotency_key", STRING),
+        ("version", UNSIGNED),
+        ("of_tomorrow", ALL),
+    ];
+    let methods: [(&str, &[(&str, Values)]); 17] = [
+        ("publish", publish),
+        ("broadcast", &[publish, &[("channels", STRINGS)]].concat()),
+        (
+            "subscribe",
+            &[
+                ("channel", STRING),
+                ("user", STRING),
+                ("client", STRING),
+                ("info", ALL),
+                ("b64info", STRING),
+                ("data", ALL),
+                ("b64data", STRING),
+                ("recover_since", OBJECT),
+                ("expire_at", UNSIGNED),
+                ("override", OBJECT),
+            ],
+        ),
+        ("unsubscribe", &[("channel", STRING), ("user", STRING), ("client", STRING)]),
+        ("disconnect", &[("user", STRING), ("client", STRING), ("whitelist", STRINGS), ("disconnect", OBJECT)]),
+        (
+            "refresh",
+            &[
+                ("user", STRING),
+                ("client", STRING),
+                ("expired", BOOL),
+                ("expire_at", UNSIGNED),
+                ("info", ALL),
+                ("b64info", STRING),
+            ],
+        ),
+        ("presence", &[("channel", STRING)]),
+        ("presence_stats", &[("channel", STRING)]),
+        ("history", &[("channel", STRING), ("limit", SIGNED), ("since", OBJECT), ("reverse", BOOL)]),
+        ("history_remove", &[("channel", STRING)]),
+        ("channels", &[("pattern", STRING)]),
+        (
+            "send",
+            &[
+                ("user", STRING),
+                ("client", STRING),
+                ("group", STRING),
+                ("all", BOOL),
+                ("except", STRING),
+                ("data", ALL),
+                ("b64data", STRING),
+            ],
+        ),
+        ("group_join", &[("group", STRING), ("user", STRING), ("client", STRING)]),
+        ("group_leave", &[("group", STRING), ("user", STRING), ("client", STRING)]),
+        ("group_members", &[("group", STRING)]),
+        ("connections", &[("user", STRING)]),
+        ("batch", &[("commands", &["[]", "[[1]]"]), ("parallel", ALL)]),
+    ];
+    let server = start(config());
+    let status = |method: &str, body: &str| request(&server, "POST", &format!("/api/{method}"), KEY, body).0;
+    for (method, fields) in methods {
+        for value in ALL {
+            let is_object = ["null", "{}", "[]", "{\"x\":[7]}"].contains(value);
+            assert_eq!(status(method, value) == 200, is_object, "{method} {value}");
+            for (field, own) in fields {
+                let body = format!("{{\"{field}\":{value}}}");
+                let is_read = own.contains(value) || *value == "null";
+                assert_eq!(status(method, &body), if is_read { 200 } else { 400 }, "{method} {body}");
+            }
+        }
+        // Deeper than a stack goes, where somebody looks and where nobody does: an answer comes all the same.
+        let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
+        for field in fields.iter().map(|(field, _)| *field).chain(["of_tomorrow"]) {
+            let status = status(method, &format!("{{\"{field}\":{deep}}}"));
+            assert!(matches!(status, 200 | 400), "{method} {field}: {status}");
+        }
+        assert_eq!(status(method, &deep), 400, "{method}");
+    }
+}
+
+#[test]
+fn a_key_that_was_replaced_opens_nothing_any_more() {
+    let server = Server::builder().listen("127.0.0.1:0").build().unwrap();
+    let gateway = Gateway::new(config(), None, server.handle()).unwrap();
+    let handle = gateway.handle();
+    let server = Running::of(server, move |server| server.run(gateway));
+    let status = |key: &str| request(&server, "POST", "/api/info", &format!("X-API-Key: {key}\r\n"), "").0;
+    assert_eq!((status("secret"), status("another")), (200, 401));
+    handle.reconfigure(GatewayConfig { api_key: Some("another".into()), ..config() }).wait().unwrap().unwrap();
+    assert_eq!((status("secret"), status("another")), (401, 200));
+    handle.reconfigure(GatewayConfig { api_key: None, ..config() }).wait().unwrap().unwrap();
+    assert_eq!((status("secret"), status("another"), status("")), (401, 401, 401));
+}
+
 #[test]
 fn what_happened_is_counted() {
     let server = start(with_tokens());
