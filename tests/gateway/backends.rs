@@ -4,6 +4,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
 use loopwire::gateway::GatewayConfig;
+use loopwire::push::Data;
 use loopwire::{
     ConnectionId, Connections, Handler, HttpAnswer, HttpExchange, HttpRequest, HttpResponse, PeerAddr, Server,
 };
@@ -193,6 +194,50 @@ fn a_backend_decides_on_subscriptions() {
     assert_eq!(client.hear(), json!({ "id": ended, "unsubscribe": {} }));
     let present = client.ask("presence", json!({ "channel": "asked:a" }));
     assert!(present.get("presence").is_none_or(|it| it.as_object().unwrap().is_empty()), "{present}");
+}
+
+#[test]
+fn what_is_published_while_a_backend_is_asked_comes_once_or_is_said_to_be_missing() {
+    let backend = Backend::start();
+    let push = backend.push(|config| config.hub.namespaces.named.get_mut("asked").unwrap().history_size = 3);
+    let publish = |numbers: std::ops::RangeInclusive<u32>| {
+        for number in numbers {
+            push.handle.publish("asked:a", Data::json(&number.to_string())).wait().unwrap().unwrap();
+        }
+    };
+    let mut client = push.client("42");
+    let id = client.say("subscribe", json!({ "channel": "asked:a", "recoverable": true }));
+    backend.says("/subscribe", &yes());
+    let answer = client.hear();
+    assert_eq!(answer["id"], id);
+    let epoch = answer["subscribe"]["epoch"].clone();
+    // From where it comes back, what is published before and while the backend is asked, and what it then gets.
+    for (offset, before, meanwhile, recovered) in
+        [(0, 1..=1, 2..=3, Some(vec![1, 2, 3])), (4, 5..=6, 7..=8, None), (9, 10..=11, 12..=12, Some(vec![10, 11, 12]))]
+    {
+        client.ask("unsubscribe", json!({ "channel": "asked:a" }));
+        publish(before);
+        let id = client.say(
+            "subscribe",
+            json!({ "channel": "asked:a", "recoverable": true, "recover": true, "offset": offset, "epoch": epoch }),
+        );
+        let question = backend.asked("/subscribe");
+        let end = *meanwhile.end();
+        publish(meanwhile);
+        client.hears_nothing();
+        backend.answer(&question, &yes());
+        let answer = client.hear();
+        assert_eq!(answer["id"], id);
+        let answer = &answer["subscribe"];
+        assert_eq!(answer.get("recovered"), recovered.is_some().then_some(&json!(true)), "{answer}");
+        let got =
+            answer["publications"].as_array().map_or(vec![], |all| all.iter().map(|it| it["data"].clone()).collect());
+        assert_eq!(got, recovered.unwrap_or_default(), "{answer}");
+        // Behind that nothing is missing and nothing comes twice.
+        publish(end + 1..=end + 1);
+        let next = client.pushed();
+        assert_eq!((&next["pub"]["offset"], &next["pub"]["data"]), (&json!(end + 1), &json!(end + 1)));
+    }
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! What clients do in channels, and in which order they see it.
 
-use loopwire::push::{Data, RecoveryMode};
+use loopwire::gateway::{Publish, To};
+use loopwire::push::{Audience, ChannelOptions, Data, RecoveryMode};
 use serde_json::{Value, json};
 
-use crate::talk::{Push, Talker};
+use crate::talk::{Push, Talker, token_of};
 
 fn positions(answer: &Value) -> (u64, &str) {
     (answer["offset"].as_u64().unwrap_or_default(), answer["epoch"].as_str().unwrap_or_default())
@@ -195,4 +196,122 @@ fn who_is_there_can_be_seen_and_heard_of() {
     assert_eq!(ann.pushed()["leave"]["info"]["user"], "bob");
     let present = ann.ask("presence", json!({ "channel": "room" }));
     assert_eq!(present["presence"].as_object().unwrap().keys().collect::<Vec<_>>(), [&ann.client]);
+}
+
+#[test]
+fn names_that_mean_something_elsewhere_are_names_here() {
+    let push = Push::start(|_| ());
+    for name in [
+        "__proto__",
+        "constructor",
+        "hasOwnProperty",
+        "toString",
+        "null",
+        "undefined",
+        "-1",
+        "4294967295",
+        "..",
+        "/etc/passwd",
+        "%s%n%00",
+        "a*",
+        "{}",
+        "[]",
+        "\"",
+        "\\",
+        "</script>",
+        "' or 1=1 --",
+        "\u{1}\n",
+    ] {
+        let mut client = push.client(name);
+        client.ask("subscribe", json!({ "channel": name }));
+        assert_eq!(client.ask("publish", json!({ "channel": name, "data": { name: { name: name } } })), json!({}));
+        let heard = client.pushed();
+        assert_eq!((&heard["channel"], &heard["pub"]["info"]["user"]), (&json!(name), &json!(name)));
+        assert_eq!(heard["pub"]["data"], json!({ name: { name: name } }));
+        let mut tagged = Publish::from(Data::json("1"));
+        tagged.tags.insert(name.to_owned(), name.to_owned());
+        tagged.idempotency_key = Some(name.to_owned());
+        push.handle.publish(name, tagged).wait().unwrap().unwrap();
+        assert_eq!(client.pushed()["pub"]["tags"], json!({ name: name }));
+        let present = client.ask("presence", json!({ "channel": name }));
+        assert_eq!(present["presence"][&client.client]["user"], name);
+        assert_eq!(push.handle.join_group(name, name).wait().unwrap(), Ok(1));
+        assert_eq!(push.handle.send(To::Group(name.to_owned()), Data::json("2")).wait().unwrap(), 1);
+        assert_eq!(client.pushed(), json!({ "message": { "data": 2 } }));
+        let channels = push.handle.with_hub(|hub, _, _| hub.channels(None)).wait().unwrap();
+        assert_eq!(channels.iter().map(|(channel, _)| &**channel).collect::<Vec<_>>(), [name]);
+        drop(client);
+        push.server.wait_until("it is gone", |_| push.handle.connections_of(name).wait().unwrap() == 0);
+    }
+}
+
+/// Every audience there can be, of clients with a user and without one, as subscribers and not: what each is answered, and
+/// what others see of it.
+#[test]
+fn clients_may_do_what_the_options_say_and_others_see_nothing_else() {
+    let audience = |bits: usize| Audience { client: bits & 1 > 0, subscriber: bits & 2 > 0, anonymous: bits & 4 > 0 };
+    let push = Push::start(|config| {
+        config.allow_anonymous = true;
+        for bits in 0..8 {
+            let to = audience(bits);
+            let options = ChannelOptions {
+                subscribe: to,
+                publish: to,
+                history: to,
+                presence_for: to,
+                ..config.hub.namespaces.plain
+            };
+            config.hub.namespaces.named.insert(format!("a{bits}"), options);
+        }
+    });
+    let token = |user: &str, channel: &str| {
+        token_of(|claims| (claims.sub, claims.channel) = (user.to_owned(), Some(channel.to_owned())))
+    };
+    let mut witness = push.client("witness");
+    let mut clients = [("ann", push.client("ann")), ("", push.connect(json!({})).0)];
+    for bits in 0..8 {
+        let (to, channel) = (audience(bits), format!("a{bits}:x"));
+        witness.ask("subscribe", json!({ "channel": channel, "token": token("witness", &channel) }));
+        let mut published = Vec::new();
+        for (user, client) in &mut clients {
+            for is_subscribed in [false, true] {
+                let may = (to.client || (to.subscriber && is_subscribed)) && (to.anonymous || !user.is_empty());
+                let what = json!([user, is_subscribed]);
+                let case = format!("{to:?} {what}");
+                if is_subscribed {
+                    let may_subscribe = to.client && (to.anonymous || !user.is_empty());
+                    if !may_subscribe {
+                        assert_eq!(client.refused("subscribe", json!({ "channel": channel })), 103, "{case}");
+                    }
+                    let token = if may_subscribe { String::new() } else { token(user, &channel) };
+                    client.ask("subscribe", json!({ "channel": channel, "token": token }));
+                }
+                let requests = [
+                    ("publish", json!({ "channel": channel, "data": what })),
+                    ("history", json!({ "channel": channel, "limit": 10 })),
+                    ("presence", json!({ "channel": channel })),
+                    ("presence_stats", json!({ "channel": channel })),
+                ];
+                for (method, request) in requests {
+                    if may {
+                        client.ask(method, request);
+                    } else {
+                        assert_eq!(client.refused(method, request), 103, "{method} {case}");
+                    }
+                    if may && method == "publish" {
+                        published.push(what.clone());
+                        if is_subscribed {
+                            assert_eq!(client.published(&channel), what);
+                        }
+                    }
+                }
+            }
+            client.ask("unsubscribe", json!({ "channel": channel }));
+        }
+        for what in published {
+            assert_eq!(witness.published(&channel), what);
+        }
+        witness.hears_nothing();
+        assert_eq!(witness.refused("subscribe", json!({ "channel": channel })), 105, "it has been listening");
+    }
 }

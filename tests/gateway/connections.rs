@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use loopwire::OriginPolicy;
 use loopwire::gateway::{SubscriptionClaims, To};
-use loopwire::push::{Data, Disconnect};
+use loopwire::push::{ClientId, Data, Disconnect};
 use serde_json::json;
 use serde_json::value::RawValue;
 use tungstenite::Message;
@@ -26,9 +26,21 @@ fn a_token_says_who_a_client_is() {
 }
 
 #[test]
-fn no_two_clients_have_the_same_name() {
+fn nobody_can_guess_the_name_of_another_client() {
+    const FIXED: u128 = 0xf << 76 | 0x3 << 62;
     let push = Push::start(|_| ());
-    assert_ne!(push.client("42").client, push.client("42").client);
+    let name = |_| ClientId::parse(&push.client("42").client).unwrap().0;
+    let names: Vec<u128> = (0..64).map(name).collect();
+    // Random UUIDs: of 128 bits six say that they are, and each of the others is at times 0 and at times 1.
+    assert!(names.iter().all(|name| name & FIXED == 4 << 76 | 2 << 62));
+    assert_eq!(names.iter().fold(FIXED, |ones, name| ones | name), u128::MAX);
+    assert_eq!(names.iter().fold(!FIXED, |ones, name| ones & name), 0);
+    // Nor does one tell of another.
+    for (index, name) in names.iter().enumerate() {
+        for other in &names[..index] {
+            assert!((name ^ other).count_ones() > 16, "{name:x} {other:x}");
+        }
+    }
 }
 
 #[test]

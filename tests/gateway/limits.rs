@@ -34,6 +34,32 @@ fn a_token_subscribes_to_no_more_channels_than_a_client_may() {
 }
 
 #[test]
+fn a_client_is_in_no_more_channels_than_it_may_whichever_way_it_asks() {
+    let push = Push::start(|config| config.hub.limits.channels_per_client = 3);
+    let names =
+        |range: std::ops::Range<u32>| range.map(|n| (format!("c{n}"), json!({}))).collect::<serde_json::Map<_, _>>();
+    let mut client = push.connect(json!({ "token": token("42"), "subs": names(0..2) })).0;
+    client.ask("subscribe", json!({ "channel": "c2" }));
+    for n in 3..200 {
+        assert_eq!(client.refused("subscribe", json!({ "channel": format!("c{n}") })), 106);
+    }
+    // Those that it has do not count twice, and what it may not does not count.
+    assert_eq!(client.refused("subscribe", json!({ "channel": "c0" })), 105);
+    client.ask("unsubscribe", json!({ "channel": "c2" }));
+    client.ask("subscribe", json!({ "channel": "c3" }));
+    assert_eq!(push.handle.subscribe("42", "c4").wait().unwrap().unwrap_err().code(), 106);
+    assert_eq!(push.handle.with_hub(|hub, _, _| hub.counts().subscriptions).wait().unwrap(), 3);
+
+    let with = |count: u32| token_of(|claims| claims.channels = (0..count).map(|n| format!("c{n}")).collect());
+    let mut asked = names(0..3);
+    asked.insert("closed:a".to_owned(), json!({}));
+    push.connect(json!({ "token": with(3), "subs": asked }));
+    let mut client = push.open();
+    client.say("connect", json!({ "token": with(2), "subs": names(1..4) }));
+    assert_eq!(client.sent_away(), 3505);
+}
+
+#[test]
 fn a_message_has_so_many_commands() {
     let push = Push::start(|config| config.max_commands_per_message = 10);
     let mut client = push.client("42");

@@ -263,7 +263,14 @@ fn what_is_no_message_of_the_protocol_is_refused() {
         let outcome = decode(Format::Json, message, 10);
         assert!(outcome.is_err(), "{}: {outcome:?}", message.escape_ascii());
     }
-    let protobuf: [Vec<u8>; 10] = [
+    // The length of something that is not there, as long as 32 bits can say.
+    let endless = [0xff, 0xff, 0xff, 0xff, 0x0f];
+    let field = |number: u8| [[number << 3 | 2].as_slice(), &endless].concat();
+    let protobuf: [Vec<u8>; 14] = [
+        endless.to_vec(),
+        item([number(1, 1), field(5)]),
+        item([number(1, 1), message(4, [field(3)])]),
+        item([number(1, 1), message(9, [field(1)])]),
         vec![],
         vec![1],
         vec![0x80],
