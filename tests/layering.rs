@@ -139,6 +139,41 @@ fn pure_layers_have_no_sockets_no_clock_and_no_threads() {
     assert!(impure.is_empty(), "not pure:\n{}", impure.join("\n"));
 }
 
+/// Clients choose names of channels, users and keys: a map of them must not be one that they can make slow.
+#[test]
+fn maps_are_hashed_with_a_key_that_nobody_knows() {
+    let others =
+        ["BuildHasherDefault", "with_hasher", "with_capacity_and_hasher", "DefaultHasher", "FxHash", "ahash", "fnv"];
+    let mut maps = 0;
+    for layer in ["push", "gateway", "store", "endpoint", "net"] {
+        for source in of_layer(layer) {
+            for (number, line) in &source.lines {
+                maps += usize::from(line.contains("HashMap<"));
+                let found = others.iter().find(|word| line.contains(**word));
+                assert!(found.is_none(), "{}:{number}: {found:?}", source.path.display());
+            }
+        }
+    }
+    assert!(maps > 10, "only {maps} maps found: this test has stopped looking");
+}
+
+/// How long a comparison takes must not tell how much of a guess is right.
+#[test]
+fn secrets_are_not_compared_as_texts_are() {
+    let mut mentions = 0;
+    for source in of_layer("gateway") {
+        for (number, line) in &source.lines {
+            if [".api_key", "hmac_secret", "ours"].iter().any(|secret| line.contains(secret)) {
+                mentions += 1;
+                let compares =
+                    ["==", "!=", ".eq(", ".ne(", "matches!", "contains(&"].iter().any(|by| line.contains(by));
+                assert!(!compares, "{}:{number}: {line}", source.path.display());
+            }
+        }
+    }
+    assert!(mentions > 5, "only {mentions} mentions found: this test has stopped looking");
+}
+
 #[test]
 fn every_folder_has_its_place_in_the_table() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
