@@ -313,6 +313,10 @@ fn what_is_no_200_with_an_answer_in_time_is_no_yes() {
         let sent = match path {
             "/500" => stream.write_all(format!("HTTP/1.1 500 Oh\r\nContent-Length: 13\r\n\r\n{yes}").as_bytes()),
             "/201" => stream.write_all(format!("HTTP/1.1 201 Made\r\nContent-Length: 13\r\n\r\n{yes}").as_bytes()),
+            // Nobody has asked for another protocol; what it says in that is not for us.
+            "/101" => stream.write_all(
+                format!("HTTP/1.1 101 Other\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n{}", ok(yes)).as_bytes(),
+            ),
             "/302" => stream.write_all(b"HTTP/1.1 302 Go\r\nLocation: /yes\r\nContent-Length: 0\r\n\r\n"),
             "/close" => Ok(()),
             "/half" => stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"),
@@ -324,15 +328,25 @@ fn what_is_no_200_with_an_answer_in_time_is_no_yes() {
     });
     let at = |path| config(&server.url(path));
     assert!(outcome(&at("/yes"), connect()).is_ok());
-    for (path, expected) in
-        [("/500", "500"), ("/201", "201"), ("/302", "302"), ("/close", ""), ("/half", ""), ("/noise", "")]
-    {
+    for (path, expected) in [
+        ("/500", "500"),
+        ("/201", "201"),
+        ("/101", "101"),
+        ("/302", "302"),
+        ("/close", ""),
+        ("/half", ""),
+        ("/noise", ""),
+    ] {
         let why = trouble(&at(path), connect());
         assert!(why.starts_with("hook-connect-url: ") && why.contains(expected), "{path}: {why}");
     }
     let asked: Vec<String> =
         server.seen.try_iter().map(|seen| seen.head.split(' ').nth(1).unwrap().to_owned()).collect();
-    assert_eq!(asked, ["/yes", "/500", "/201", "/302", "/close", "/half", "/noise"], "each once, nothing followed");
+    assert_eq!(
+        asked,
+        ["/yes", "/500", "/201", "/101", "/302", "/close", "/half", "/noise"],
+        "each once, nothing followed"
+    );
 
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let why = trouble(&config(&format!("http://{nobody}/")), connect());
