@@ -135,6 +135,36 @@ fn a_bad_file_is_refused_and_the_key_named() {
     refused(&run(loopwire(&["--config", "/nowhere/loopwire.toml"]), b""), &["cannot read /nowhere/loopwire.toml"]);
 }
 
+/// Whatever has a number, a size or a time for its value: 0 could be meant as no limit, and as nothing at all.
+#[test]
+fn a_limit_of_zero_is_refused_by_its_name() {
+    let mut limits = std::collections::BTreeSet::new();
+    for command in ["echo", "serve"] {
+        let printed = String::from_utf8(run(loopwire(&[command, "--print-config"]), b"").stdout).unwrap();
+        for (key, value) in printed.lines().filter_map(|line| line.split_once(" = ")) {
+            let value = value.trim_start_matches('"');
+            if value.starts_with("off") || value.starts_with(|first: char| first.is_ascii_digit()) {
+                // Those that both have are read alike.
+                limits.insert((key.to_owned(), command));
+            }
+        }
+    }
+    limits.retain({
+        let mut seen = std::collections::BTreeSet::new();
+        move |(key, _)| seen.insert(key.clone())
+    });
+    assert!(limits.len() > 50, "only {}", limits.len());
+    for (key, command) in limits {
+        let outcome = run(loopwire(&[command, &format!("--{key}"), "0", "--print-config"]), b"");
+        if key == "deflate-level" {
+            // No limit, but a choice: not to compress.
+            assert_eq!(outcome.code, Some(0), "{outcome:?}");
+        } else {
+            refused(&outcome, &[&format!("--{key}")]);
+        }
+    }
+}
+
 #[test]
 fn a_bad_variable_is_refused_by_its_name() {
     for (name, value, part) in [
