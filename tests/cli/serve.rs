@@ -168,6 +168,51 @@ fn development_mode_gives_tokens_that_outlive_it_with_its_data() {
 }
 
 #[test]
+fn sigterm_sends_clients_elsewhere_and_keeps_what_was_acknowledged() {
+    let data = Directory::new("drained");
+    let arguments = ["serve", "--listen", "127.0.0.1:0", "--data", &data.path("data")];
+    let start = || {
+        let (server, url) = Process::server(&arguments);
+        (server, url.strip_prefix("http://").unwrap().to_owned())
+    };
+    let (server, authority) = start();
+    let mut others = [0, 1, 2].map(|_| Client::connected(&authority, ""));
+    let mut publisher = Client::connected(&authority, "");
+    // More than one commit's worth, of which some will have been answered and some not.
+    let commands = |from: u32| {
+        let publish = |n| json!({"id": n, "publish": {"channel": "news", "data": n}}).to_string();
+        Message::text((from..from + 50).map(publish).collect::<Vec<_>>().join("\n"))
+    };
+    publisher.0.send(commands(2)).unwrap();
+    let mut acknowledged = vec![publisher.hear()["id"].as_u64().unwrap()];
+    publisher.0.send(commands(52)).unwrap();
+    server.signal("TERM");
+    for client in &mut others {
+        assert_eq!(client.hear()["push"]["disconnect"]["code"], 3001);
+        assert!(matches!(client.0.read().unwrap(), Message::Close(Some(frame)) if u16::from(frame.code) == 3001));
+    }
+    loop {
+        let heard = publisher.hear();
+        match heard["id"].as_u64() {
+            Some(id) => acknowledged.push(id),
+            None => break assert_eq!(heard["push"]["disconnect"]["code"], 3001, "{heard}"),
+        }
+    }
+    assert!(publisher.0.read().unwrap().is_close());
+    drop((publisher, others));
+    assert_eq!(server.ended().code, Some(0));
+    assert!(TcpStream::connect(&authority).is_err());
+
+    let (_server, authority) = start();
+    let answer = Client::connected(&authority, "").ask(&json!({"id": 2, "history": {"channel": "news", "limit": -1}}));
+    let kept: Vec<_> = answer["history"]["publications"].as_array().unwrap().iter().map(|it| &it["data"]).collect();
+    assert!(kept.len() >= acknowledged.len(), "{answer}");
+    for (kept, acknowledged) in kept.iter().zip(&acknowledged) {
+        assert_eq!(**kept, *acknowledged, "in order, and none twice");
+    }
+}
+
+#[test]
 fn a_second_server_cannot_have_the_same_data() {
     let data = Directory::new("shared");
     let arguments = ["serve", "--listen", "127.0.0.1:0", "--data", &data.path("data")];
