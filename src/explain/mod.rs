@@ -17,12 +17,14 @@
 //! assert!(sentences[0].contains("a client masks every frame it sends [RFC 6455 §5.1]"), "{sentences:?}");
 //! ```
 
+mod compose;
 mod conversation;
 mod flow;
 mod frame;
 mod sentence;
 mod violation;
 
+pub use compose::{ComposeError, ComposedFrame, Composer};
 pub use conversation::{Conversation, EndpointState, Seen};
 pub use frame::{Frame, LengthForm, RawHeader, WholeMessage};
 pub use violation::{Breach, Violation};
