@@ -132,6 +132,8 @@ pub struct HubLimits {
     pub connections_per_user: Option<usize>,
     /// Publications that one recovery brings at most; more are a failed recovery. 300.
     pub recovery_publications: usize,
+    /// Bytes of data that one recovery brings at most; more are a failed recovery. 16 MiB.
+    pub recovery_bytes: usize,
     /// Publications in one answer to a history request at most. 300.
     pub history_publications: usize,
     /// Milliseconds for which an idempotency key is remembered. 5 minutes.
@@ -151,6 +153,7 @@ impl Default for HubLimits {
             channel_length: 255,
             connections_per_user: None,
             recovery_publications: 300,
+            recovery_bytes: 16 << 20,
             history_publications: 300,
             idempotency_ttl: 5 * 60 * 1000,
             users_per_channel: 100,

@@ -13,7 +13,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::{ChannelOptions, HubConfig, Position, Publication, PushError, Sequence, Since, Time};
+use super::{ChannelOptions, HubConfig, HubLimits, Position, Publication, PushError, Sequence, Since, Time};
 
 /// For how long a stream and its publications are kept.
 #[derive(Clone, Copy, Debug)]
@@ -275,15 +275,19 @@ impl Stream {
         self.top - self.entries.len() as u64
     }
 
-    /// All publications since `since`; none at all if some are missing, or if they are more than `limit`.
-    pub(super) fn recover(&self, since: Since<'_>, limit: usize) -> Option<Vec<Arc<Publication>>> {
+    /// All publications since `since`; none at all if some are missing, or if they are more than one recovery may bring.
+    pub(super) fn recover(&self, since: Since<'_>, limits: &HubLimits) -> Option<Vec<Arc<Publication>>> {
         let is_same = since.epoch.is_empty() || *since.epoch == *self.epoch;
         if !is_same || since.offset < self.floor() || since.offset > self.top {
             return None;
         }
         let missed = (self.top - since.offset) as usize;
-        let from = self.entries.len() - missed;
-        (missed <= limit).then(|| self.range(from..self.entries.len()).collect())
+        let range = self.entries.len() - missed..self.entries.len();
+        if missed > limits.recovery_publications {
+            return None;
+        }
+        let bytes: usize = self.entries.range(range.clone()).map(|entry| entry.publication.data.bytes.len()).sum();
+        (bytes <= limits.recovery_bytes).then(|| self.range(range).collect())
     }
 
     /// The latest publication, if it is still kept.

@@ -193,6 +193,10 @@ pub(crate) struct ClientLimitArgs {
     #[arg(long, value_name = "N", value_parser = count::<usize>, default_value_t = HubLimits::default().recovery_publications)]
     max_recovery: usize,
 
+    /// Bytes of data that one recovery brings at most; where more are missing it fails
+    #[arg(long, value_name = "BYTES", default_value_t = Size(HubLimits::default().recovery_bytes))]
+    max_recovery_bytes: Size,
+
     /// Publications in one answer to a history request at most
     #[arg(long, value_name = "N", value_parser = count::<usize>, default_value_t = HubLimits::default().history_publications)]
     max_history: usize,
@@ -249,6 +253,7 @@ impl ClientLimitArgs {
             channel_length: self.max_channel_length,
             connections_per_user: self.max_connections_per_user.0.map(|number| number as usize),
             recovery_publications: self.max_recovery,
+            recovery_bytes: self.max_recovery_bytes.0,
             history_publications: self.max_history,
             idempotency_ttl: milliseconds(self.idempotency_ttl),
             users_per_channel: self.max_users_per_channel,

@@ -119,9 +119,8 @@ impl Hub {
         let stream = channel_key.and_then(|key| self.channels.get(key)?.stream.as_deref()).unwrap_or(&unborn);
         let mut position = stream.position();
         if let Some(since) = request.recover.filter(|_| recoverable) {
-            let limit = self.config.limits.recovery_publications;
             let found = match options.recovery_mode {
-                RecoveryMode::Stream => stream.recover(since, limit),
+                RecoveryMode::Stream => stream.recover(since, &self.config.limits),
                 RecoveryMode::Cache => latest(stream, since),
             };
             if let Some(publications) = found {

@@ -74,6 +74,20 @@ fn recovery_of_a_channel_without_a_stream_is_from_its_beginning() {
 }
 
 #[test]
+fn more_bytes_than_the_limit_are_not_recovered_at_all() {
+    for (limit, since, recovered) in [(6, 0, Some("1=aa 2=bb 3=cc")), (5, 0, None), (5, 1, Some("2=bb 3=cc"))] {
+        let mut config = config(options());
+        config.limits.recovery_bytes = limit;
+        let mut world = World::new(config).with_sessions();
+        for data in ["aa", "bb", "cc"] {
+            world.publish("news", data);
+        }
+        let answer = world.recover(KEYS[0], "news", since, "");
+        assert_eq!(answer.recovered.then(|| texts(&answer.publications)).as_deref(), recovered, "{limit} {since}");
+    }
+}
+
+#[test]
 fn more_than_the_limit_is_not_recovered_at_all() {
     for (limit, recovered) in [(3, true), (2, false), (0, false)] {
         let mut config = config(options());
