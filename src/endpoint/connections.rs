@@ -126,6 +126,13 @@ impl<'a> Connections<'a> {
         sent
     }
 
+    /// Leaves what waits to be sent to a connection of this loop now out of what counts against
+    /// [`max_buffered`](crate::NetConfig::max_buffered): its peer has asked for that, and is not slow for having it before
+    /// it. Whoever does this bounds what a peer may ask for.
+    pub fn excuse(&mut self, id: ConnectionId) {
+        self.sessions.excuse(id);
+    }
+
     pub(super) fn send_piece(
         &mut self,
         id: ConnectionId,

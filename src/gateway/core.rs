@@ -203,9 +203,12 @@ impl Core {
             }),
             Effect::Subscribed { to, channel, answer, data } => {
                 let data = data.as_ref();
+                // What was missed is not more than one recovery brings.
+                connections.excuse(connection_of(to.key));
                 self.deliver_all(connections, vec![to], |lane| {
                     centrifugo::encode_subscribed(lane, &channel, &answer, data)
                 });
+                connections.excuse(connection_of(to.key));
             }
             Effect::Unsubscribed { to, channel, why } => self.unsubscribed(connections, to, &channel, why),
             Effect::Disconnect { key, disconnect } => self.disconnect(connections, key, &disconnect),

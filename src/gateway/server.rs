@@ -149,6 +149,13 @@ impl Handler for Gateway {
         self.core.settle(ws.connections());
     }
 
+    fn on_writable(&mut self, ws: &mut WebSocket<'_>) {
+        if let Some(ClientKind::Centrifugo(_)) = self.core.clients.get(&key_of(ws.id())).map(|client| &client.kind) {
+            centrifugo::on_writable(&mut self.core, ws);
+            self.core.settle(ws.connections());
+        }
+    }
+
     fn on_close(&mut self, ws: &mut WebSocket<'_>, closed: &Closed) {
         let key = key_of(ws.id());
         let was_there = self.core.forget(ws.connections(), key).is_some();

@@ -54,7 +54,7 @@ impl BufferPool {
             if !buffer.queue.is_empty() {
                 buffer.queue = VecDeque::new();
             }
-            (buffer.sent, buffer.queued, buffer.lead) = (0, 0, 0);
+            (buffer.sent, buffer.queued, buffer.lead, buffer.excused) = (0, 0, 0, 0);
             self.held += size;
             self.buffers.push(buffer);
         }
@@ -79,6 +79,8 @@ pub(crate) struct Buffer {
     /// Bytes with which the first chunk begins that belong to what has begun to leave, of which no more is here than its
     /// rest. Behind them everything is whole frames.
     pub(super) lead: usize,
+    /// Bytes at the front that the peer has asked for: its room is what may wait behind them.
+    excused: usize,
 }
 
 #[derive(Debug)]
@@ -108,6 +110,16 @@ pub(crate) enum Flushed {
 impl Buffer {
     pub(super) fn len(&self) -> usize {
         self.queued + self.tail.len() - self.sent
+    }
+
+    /// Bytes that wait behind those that the peer has asked for.
+    pub(super) fn counted(&self) -> usize {
+        self.len() - self.excused
+    }
+
+    /// All that waits now is what the peer has asked for.
+    pub(super) fn excuse(&mut self) {
+        self.excused = self.len();
     }
 
     pub(super) fn push(&mut self, frame: SharedFrame) {
@@ -189,6 +201,7 @@ impl Buffer {
 
     fn consume(&mut self, written: usize) {
         self.sent += written;
+        self.excused = self.excused.saturating_sub(written);
         while let Some(first) = self.queue.front() {
             let len = first.bytes().len();
             if self.sent < len {
@@ -217,6 +230,7 @@ impl Buffer {
 
     /// Forgets what has not begun to leave. A frame that has stays, up to its end.
     pub(super) fn keep_begun(&mut self) {
+        self.excused = 0;
         let first = self.queue.pop_front();
         self.queue.clear();
         self.queued = 0;

@@ -57,7 +57,8 @@ pub struct NetConfig {
     /// input is not decoded any further. A dialled one's is decoded up to `max_buffered`: two ends that both wait with
     /// reading until the other has read would wait for ever. 64 KiB.
     pub high_water_mark: usize,
-    /// Bytes waiting to be sent beyond which [`overflow`](Self::overflow) applies to a message. 16 MiB.
+    /// Bytes waiting to be sent beyond which [`overflow`](Self::overflow) applies to a message; without those that are
+    /// [excused](super::Sessions::excuse). 16 MiB.
     pub max_buffered: usize,
     /// What happens beyond `max_buffered`.
     pub overflow: OverflowPolicy,

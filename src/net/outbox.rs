@@ -34,6 +34,22 @@ impl Outbox {
         }
     }
 
+    /// Those of them that the peer has not asked for.
+    #[inline]
+    pub(crate) fn counted(&self) -> usize {
+        match self {
+            Self::Own(buffer) => buffer.counted(),
+            Self::Empty | Self::Run { .. } => self.len(),
+        }
+    }
+
+    /// All that waits now is what the peer has asked for.
+    pub(crate) fn excuse(&mut self, pool: &mut BufferPool) {
+        if !self.is_empty() {
+            self.own(pool).excuse();
+        }
+    }
+
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0

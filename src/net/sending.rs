@@ -58,6 +58,14 @@ impl Sessions {
         })
     }
 
+    /// Leaves what waits to be sent to `id` now out of what counts against [`max_buffered`](super::NetConfig::max_buffered): its
+    /// peer has asked for that, and is not slow for having it before it. Whoever does this bounds what a peer may ask for.
+    pub fn excuse(&mut self, id: ConnectionId) {
+        if let Some(session) = self.slab.get_mut(id) {
+            session.outbox.excuse(&mut self.pool);
+        }
+    }
+
     /// Queues the next piece of a message; `last` ends it. Pieces become frames of one fragmented message.
     ///
     /// # Errors
@@ -147,8 +155,9 @@ impl Sessions {
     ) -> Result<Sent, SendError> {
         let session = self.slab.get_mut(id).ok_or(SendError::NotOpen)?;
         let Phase::Open(connection) = &mut session.phase else { return Err(SendError::NotOpen) };
-        let waiting = session.outbox.len();
-        // A single message may be larger than the cap; a second one has to fit. One that is closing refuses by itself.
+        let waiting = session.outbox.counted();
+        // A single message may be larger than the cap; a second one has to fit, but for what the peer has asked for. One
+        // that is closing refuses by itself.
         let is_over = waiting > 0 && waiting.saturating_add(len) > self.config.max_buffered;
         if is_over && connection.state() == State::Open {
             return match self.config.overflow {

@@ -284,6 +284,34 @@ fn a_reader_that_is_too_slow_is_not_waited_for_although_it_reads_on() {
 }
 
 #[test]
+fn what_a_peer_has_asked_for_leaves_all_of_its_room_to_what_comes_behind() {
+    let mut net = NetConfig::default();
+    (net.high_water_mark, net.max_buffered) = (1000, 3000);
+    let mut world = World::new(net, Config::default(), echo);
+    let pipe = Pipe::calm(200, usize::MAX);
+    let id = world.open(&pipe);
+    let message = |world: &mut World, len: usize| {
+        let sent = world.sessions.send(id, &vec![b'x'; len]);
+        world.turn();
+        sent.is_ok()
+    };
+    assert!(message(&mut world, 2900));
+    world.sessions.excuse(id);
+    for _ in 0..3 {
+        assert!(message(&mut world, 60_000), "behind what is excused it is the first");
+        world.sessions.excuse(id);
+    }
+    assert!(message(&mut world, 2900));
+    // What has left of it meanwhile was excused, and gives no further room.
+    for _ in 0..100 {
+        take(&pipe);
+        world.settle(&[(id, &pipe)]);
+    }
+    assert!(message(&mut world, 90));
+    assert!(!message(&mut world, 90), "3000 bytes wait behind it");
+}
+
+#[test]
 fn an_overflow_close_that_may_not_be_sent_ends_the_connection_without() {
     for close in [(CloseCode::ABNORMAL, ""), (CloseCode(3008), &*"x".repeat(124).leak())] {
         let mut net = NetConfig::default();

@@ -1,11 +1,41 @@
 //! What one client may ask of the server, at its limits and beyond.
 
+use loopwire::gateway::GatewayConfig;
 use loopwire::push::Data;
 use loopwire::{CloseCode, NetConfig};
 use serde_json::json;
 use tungstenite::Message;
 
 use crate::talk::{Push, config, token, token_of};
+
+/// More than what may wait for one client and what the kernel takes, in a history of so many publications.
+const PUBLICATIONS: usize = 250;
+const BYTES: usize = 60_000;
+
+/// Publishes those to a channel.
+fn fill(push: &Push, channel: &str) {
+    for n in 1..=PUBLICATIONS {
+        publish(push, channel, n);
+    }
+}
+
+fn publish(push: &Push, channel: &str, n: usize) {
+    let data = Data::json(&format!("[{n},\"{}\"]", "x".repeat(BYTES)));
+    push.handle.publish(channel, data).wait().unwrap().unwrap();
+}
+
+/// A server whose clients may have a mebibyte waiting for them.
+fn narrow(change: impl FnOnce(&mut GatewayConfig)) -> Push {
+    let mut net = NetConfig::default();
+    (net.max_buffered, net.overflow_close) = (1 << 20, Some((CloseCode(3008), "slow")));
+    let mut config = config(change);
+    config.hub.namespaces.plain.history_size = config.hub.namespaces.plain.history_size.min(1) * PUBLICATIONS;
+    Push::with(config, net, |_| None)
+}
+
+fn subscribers(push: &Push) -> usize {
+    push.handle.with_hub(|hub, _, _| hub.counts().subscriptions).wait().unwrap()
+}
 
 #[test]
 fn users_have_so_many_connections() {
@@ -114,13 +144,10 @@ fn commands_come_at_a_certain_rate() {
 
 #[test]
 fn who_reads_too_slowly_is_let_go_and_no_other_notices() {
-    let mut net = NetConfig::default();
-    (net.max_buffered, net.overflow_close) = (1 << 20, Some((CloseCode(3008), "slow")));
-    let config = config(|config| {
+    let push = narrow(|config| {
         config.hub.namespaces.plain.history_size = 0;
         config.api_insecure = true;
     });
-    let push = Push::with(config, net, |_| None);
     let (mut slow, mut quick) = (push.client("slow"), push.client("quick"));
     slow.ask("subscribe", json!({ "channel": "news" }));
     quick.ask("subscribe", json!({ "channel": "news", "join_leave": true }));
@@ -130,11 +157,7 @@ fn who_reads_too_slowly_is_let_go_and_no_other_notices() {
     while push.handle.connections_of("slow").wait().unwrap() == 1 {
         sent += 1;
         assert!(sent < 1_000, "it takes all that there is");
-        push.handle
-            .publish("news", Data::json(&format!("[{sent},\"{}\"]", "x".repeat(60_000))))
-            .wait()
-            .unwrap()
-            .unwrap();
+        publish(&push, "news", sent);
         assert_eq!(quick.published("news")[0], sent);
     }
     // Who is let go is gone for the others at once.
@@ -154,5 +177,97 @@ fn who_reads_too_slowly_is_let_go_and_no_other_notices() {
             }
             other => panic!("neither a publication nor a close: {other:?}"),
         }
+    }
+}
+
+#[test]
+fn what_is_recovered_does_not_make_its_reader_a_slow_one() {
+    let push = narrow(|_| ());
+    let mut client = push.client("42");
+    fill(&push, "news");
+    let id = client.say("subscribe", json!({ "channel": "news", "recover": true, "recoverable": true }));
+    push.server.wait_until("it is subscribed", |_| subscribers(&push) == 1);
+    for n in 1..=15 {
+        publish(&push, "news", PUBLICATIONS + n);
+    }
+    let answer = client.hear();
+    assert_eq!((&answer["id"], &answer["subscribe"]["recovered"]), (&json!(id), &json!(true)));
+    let publications = answer["subscribe"]["publications"].as_array().unwrap();
+    let numbers: Vec<_> = publications.iter().map(|publication| publication["data"][0].as_u64().unwrap()).collect();
+    assert_eq!(numbers, (1..=PUBLICATIONS as u64).collect::<Vec<_>>());
+    for n in 1..=15 {
+        assert_eq!(client.published("news")[0], PUBLICATIONS + n);
+    }
+}
+
+#[test]
+fn who_recovers_many_channels_at_once_gets_one_after_the_other() {
+    let push = narrow(|_| ());
+    let channels: Vec<_> = (0..3).map(|n| format!("c{n}")).collect();
+    for channel in &channels {
+        fill(&push, channel);
+    }
+    let mut client = push.client("42");
+    let mut commands: Vec<_> = channels
+        .iter()
+        .map(|channel| {
+            let request = json!({ "channel": channel, "recover": true, "recoverable": true });
+            client.command("subscribe", request).to_string()
+        })
+        .collect();
+    let last = client.command("ping", json!({}));
+    commands.push(last.to_string());
+    client.send(&commands.join("\n"));
+    // What comes in behind them is behind them.
+    let behind = client.say("presence_stats", json!({ "channel": "c2" }));
+    for n in 0..commands.len() - 1 {
+        let answer = client.hear();
+        assert_eq!(answer["id"], json!(n + 2), "the first was to connect");
+        assert_eq!(answer["subscribe"]["recovered"], true, "c{n}");
+        assert_eq!(answer["subscribe"]["publications"].as_array().unwrap().len(), PUBLICATIONS);
+    }
+    assert_eq!(client.hear(), json!({ "id": last["id"], "ping": {} }));
+    let answer = client.hear();
+    assert_eq!((&answer["id"], &answer["presence_stats"]["num_clients"]), (&json!(behind), &json!(1)));
+}
+
+#[test]
+fn what_a_plain_client_recovers_does_not_make_it_a_slow_one() {
+    let push = narrow(|config| config.allow_anonymous = true);
+    fill(&push, "news");
+    let mut plain = push.server.open_at("/channel/news?since=:0");
+    push.server.wait_until("it is subscribed", |_| subscribers(&push) == 1);
+    for n in 1..=15 {
+        publish(&push, "news", PUBLICATIONS + n);
+    }
+    let mut hear = || -> serde_json::Value {
+        match plain.read().unwrap() {
+            Message::Text(text) => serde_json::from_str(&text).unwrap(),
+            other => panic!("not a text: {other:?}"),
+        }
+    };
+    assert_eq!(hear()["recovered"], true);
+    for n in 1..=PUBLICATIONS + 15 {
+        assert_eq!(hear()[0], n);
+    }
+}
+
+#[test]
+fn an_answer_larger_than_what_may_wait_leaves_its_room_to_what_comes_behind() {
+    let push = narrow(|_| ());
+    let mut client = push.client("42");
+    fill(&push, "news");
+    let subscribe = client.command("subscribe", json!({ "channel": "live" }));
+    let history = client.command("history", json!({ "channel": "news", "limit": -1 }));
+    client.send(&format!("{subscribe}\n{history}"));
+    // Both are carried out in one go.
+    push.server.wait_until("it is subscribed", |_| subscribers(&push) == 1);
+    for n in 1..=15 {
+        publish(&push, "live", n);
+    }
+    assert_eq!(client.hear()["id"], subscribe["id"]);
+    assert_eq!(client.hear()["history"]["publications"].as_array().unwrap().len(), PUBLICATIONS);
+    for n in 1..=15 {
+        assert_eq!(client.published("live")[0], n);
     }
 }

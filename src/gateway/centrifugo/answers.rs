@@ -92,16 +92,27 @@ impl Turn<'_, '_> {
         if let Some(session) = self.session() {
             line(session).is_busy = false;
         }
-        while let Some(command) = self.session().map(line).filter(|line| !line.is_busy).and_then(Line::pop) {
+        self.take_up_questions(line);
+    }
+
+    /// Takes up commands of a line until one has to wait for a backend again.
+    pub(super) fn take_up_questions(&mut self, line: fn(&mut Session) -> &mut Line) {
+        while let Some(command) = self
+            .session()
+            .filter(|session| !session.is_full && session.waiting.is_some())
+            .map(line)
+            .filter(|line| !line.is_busy)
+            .and_then(Line::pop)
+        {
             self.carry_out(command);
         }
     }
 
-    /// Takes up the commands that came behind a `connect`.
-    fn take_up_commands(&mut self) {
+    /// Takes up the commands that came behind a `connect`, or behind replies that had to leave first.
+    pub(super) fn take_up_commands(&mut self) {
         while let Some(command) = self
             .session()
-            .filter(|session| session.state != State::Asking)
+            .filter(|session| session.state != State::Asking && !session.is_full)
             .and_then(|session| session.waiting.as_mut())
             .and_then(|waiting| waiting.commands.pop())
         {

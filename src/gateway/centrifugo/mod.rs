@@ -80,6 +80,13 @@ pub(super) fn on_message(core: &mut Core, ws: &mut WebSocket<'_>, message: Messa
     Turn { core, connections, key }.message(message);
 }
 
+/// What a client was sent has left.
+pub(super) fn on_writable(core: &mut Core, ws: &mut WebSocket<'_>) {
+    let key = key_of(ws.id());
+    let connections = ws.connections();
+    Turn { core, connections, key }.writable();
+}
+
 /// Something is due for a client.
 pub(super) fn due(core: &mut Core, connections: &mut Connections<'_>, key: SessionKey, now: Time) {
     Turn { core, connections, key }.due(now);

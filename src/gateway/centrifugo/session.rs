@@ -25,6 +25,8 @@ pub(in crate::gateway) struct Session {
     pub(super) websocket_pings: bool,
     /// A backend is asked when the connection's time is over, not the client.
     pub(super) refreshed_by_backend: bool,
+    /// Its replies wait to be sent, and its commands with them.
+    pub(super) is_full: bool,
     pub(super) state: State,
     /// Its name to others, once it is connected.
     pub(super) client: ClientId,
@@ -35,7 +37,7 @@ pub(in crate::gateway) struct Session {
     /// Up to when its commands have used up its allowance, in microseconds: see [`Turn::charge`](super::turn::Turn).
     pub(super) spent_until: u64,
     pub(super) forwarded: Forwarded,
-    /// What waits for backends; most clients never have any.
+    /// What waits, mostly for backends; most clients never have any.
     pub(super) waiting: Option<Box<Waiting>>,
 }
 
@@ -52,10 +54,10 @@ pub(super) enum State {
     Refused,
 }
 
-/// What waits for backends.
+/// What waits, mostly for backends.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
-    /// Commands behind a `connect`, in order.
+    /// Commands behind a `connect`, or behind replies that are to leave first, in order.
     pub(super) commands: Line,
     /// Commands behind a question of their kind.
     pub(super) subscribes: Line,
@@ -106,6 +108,7 @@ impl Session {
             format: opening.format,
             websocket_pings: opening.websocket_pings,
             refreshed_by_backend: false,
+            is_full: false,
             state: State::Opened,
             client: ClientId(0),
             deadline: Some(deadline),
@@ -153,6 +156,10 @@ impl Line {
         self.bytes += size;
         self.commands.push_back(command);
         true
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.commands.is_empty()
     }
 
     pub(super) fn pop(&mut self) -> Option<Command> {

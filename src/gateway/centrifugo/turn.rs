@@ -7,6 +7,7 @@ use crate::endpoint::Connections;
 use crate::gateway::clock::millis;
 use crate::gateway::core::{Core, connection_of};
 use crate::gateway::hooks::{About, ClientFacts, HookRequest};
+use crate::net::Sent;
 use crate::push::{Disconnect, Position, PushError, SessionKey, Time};
 use crate::wire::Message;
 
@@ -67,16 +68,28 @@ impl Turn<'_, '_> {
     /// Takes a command: now, or once it is its turn.
     fn take(&mut self, command: Command) {
         let (max_commands, max_bytes) = self.room();
-        match self.session().map(|session| session.state) {
-            None => {}
-            Some(State::Asking) if !matches!(command.method, Method::Connect(_)) => {
-                let waits = self.session().map(|it| it.waiting().commands.push(command, max_commands, max_bytes));
-                if waits == Some(false) {
-                    self.disconnect(&Disconnect::TOO_MANY_REQUESTS);
-                }
-            }
-            Some(_) => self.carry_out(command),
+        let Some(session) = self.session() else { return };
+        let waits = match (session.state, &command.method) {
+            (State::Asking, Method::Connect(_)) | (State::Connected, Method::Pong) => false,
+            (State::Asking, _) => true,
+            _ => session.is_full || session.waiting.as_ref().is_some_and(|waiting| !waiting.commands.is_empty()),
+        };
+        if !waits {
+            self.carry_out(command);
+        } else if !session.waiting().commands.push(command, max_commands, max_bytes) {
+            self.disconnect(&Disconnect::TOO_MANY_REQUESTS);
         }
+    }
+
+    /// What the client was sent has left: its commands go on.
+    pub(super) fn writable(&mut self) {
+        if let Some(session) = self.session() {
+            session.is_full = false;
+        }
+        self.take_up_questions(|session| &mut session.waiting().subscribes);
+        self.take_up_questions(|session| &mut session.waiting().publishes);
+        self.take_up_questions(|session| &mut session.waiting().rpcs);
+        self.take_up_commands();
     }
 
     /// Carries out a command; what it makes others see comes behind its reply, and before the next command.
@@ -119,7 +132,14 @@ impl Turn<'_, '_> {
     pub(super) fn finish(&mut self, id: u32, outcome: Outcome) {
         match outcome {
             Ok(None) => {}
-            Ok(Some(reply)) => self.send(|format| messages::encode_reply(format, id, &reply)),
+            // It comes from the disk whenever it does, so it counts.
+            Ok(Some(Reply::Publish)) => self.send(|format| messages::encode_reply(format, id, &Reply::Publish)),
+            Ok(Some(reply)) => {
+                // What a client asks for is no sign that it reads slowly: not that, and not what comes behind it.
+                self.connections.excuse(connection_of(self.key));
+                self.send(|format| messages::encode_reply(format, id, &reply));
+                self.connections.excuse(connection_of(self.key));
+            }
             Err(Refused::Error(refusal)) => {
                 self.core.metrics.command_error(refusal.code);
                 self.send(|format| messages::encode_error(format, id, &refusal));
@@ -233,8 +253,10 @@ impl Turn<'_, '_> {
     pub(super) fn send(&mut self, encode: impl FnOnce(Format) -> Encoded) {
         let Some(session) = session_of(self.core, self.key) else { return };
         let message = encode(session.format);
-        if let Err(error) = self.connections.send(connection_of(self.key), message.as_message()) {
-            self.core.not_sent(self.connections, self.key, &error);
+        match self.connections.send(connection_of(self.key), message.as_message()) {
+            Ok(Sent::Backpressure) => session.is_full = true,
+            Ok(_) => {}
+            Err(error) => self.core.not_sent(self.connections, self.key, &error),
         }
     }
 

@@ -289,8 +289,11 @@ impl Turn<'_, '_> {
             self.send(&encode_message(welcome));
         }
         for publication in &answer.publications {
+            // What a client asks for is no sign that it reads slowly: not that, and not what comes behind it.
+            self.connections.excuse(connection_of(self.key));
             self.send(&encode(publication));
         }
+        self.connections.excuse(connection_of(self.key));
         self.take_up_messages()
     }
 
