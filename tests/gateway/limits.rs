@@ -1,5 +1,8 @@
 //! What one client may ask of the server, at its limits and beyond.
 
+use std::io::Read;
+use std::time::Duration;
+
 use loopwire::gateway::GatewayConfig;
 use loopwire::push::Data;
 use loopwire::{CloseCode, NetConfig};
@@ -270,4 +273,22 @@ fn an_answer_larger_than_what_may_wait_leaves_its_room_to_what_comes_behind() {
     for n in 1..=15 {
         assert_eq!(client.published("live")[0], n);
     }
+}
+
+#[test]
+fn who_is_still_taking_what_was_recovered_has_time_for_its_pong() {
+    let push = narrow(|config| {
+        (config.ping_interval, config.pong_timeout) = (Duration::from_millis(100), Duration::from_secs(2));
+    });
+    fill(&push, "news");
+    let (mut client, mut clock) = (push.client("42"), push.client("clock"));
+    client.say("subscribe", json!({ "channel": "news", "recover": true, "recoverable": true }));
+    // At each ping of the other a piece is read: all of it takes longer than what an idle client is given.
+    let mut piece = vec![0; PUBLICATIONS * BYTES / 40];
+    for _ in 0..40 {
+        assert_eq!(clock.hear(), json!({}));
+        clock.send("{}");
+        client.peer.get_mut().read_exact(&mut piece).unwrap();
+    }
+    assert_eq!(push.handle.connections_of("42").wait().unwrap(), 1);
 }

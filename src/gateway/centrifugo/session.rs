@@ -34,6 +34,8 @@ pub(in crate::gateway) struct Session {
     pub(super) deadline: Option<Time>,
     /// When the ping was sent that is not answered yet.
     pub(super) pinged: Option<Time>,
+    /// Bytes that waited to be sent to it when that was last looked at, which is when it is pinged.
+    pub(super) waited: usize,
     /// Up to when its commands have used up its allowance, in microseconds: see [`Turn::charge`](super::turn::Turn).
     pub(super) spent_until: u64,
     pub(super) forwarded: Forwarded,
@@ -113,6 +115,7 @@ impl Session {
             client: ClientId(0),
             deadline: Some(deadline),
             pinged: None,
+            waited: 0,
             spent_until: 0,
             forwarded: std::mem::take(&mut opening.forwarded),
             waiting: None,

@@ -162,10 +162,12 @@ impl Turn<'_, '_> {
         let close_delay = millis(self.core.config.expired_close_delay);
         let expire_at = self.core.clients.get(&self.key).and_then(|client| client.expire_at);
         let Some(session) = self.session() else { return };
+        let (state, is_pinged) = (session.state, session.pinged.is_some());
         if session.deadline.is_some_and(|deadline| deadline <= now) {
-            match session.state {
-                State::Connected if session.pinged.is_some() => return self.disconnect(&Disconnect::NO_PONG),
-                State::Connected => self.ping(now),
+            match state {
+                State::Connected if !is_pinged => self.ping(now),
+                State::Connected if self.takes_what_waits() => self.wait_for_pong(now),
+                State::Connected => return self.disconnect(&Disconnect::NO_PONG),
                 State::Opened | State::Asking | State::Refused => return self.disconnect(&Disconnect::STALE),
             }
         }
@@ -181,17 +183,32 @@ impl Turn<'_, '_> {
 
     fn ping(&mut self, now: Time) {
         let next = self.next_ping(now);
-        let timeout = millis(self.core.config.pong_timeout);
+        let expects_pong = !self.core.config.pong_timeout.is_zero();
         let Some(session) = self.session() else { return };
         session.deadline = next;
         if next.is_none() {
             return;
         }
-        if timeout > 0 {
+        if expects_pong {
             session.pinged = Some(now);
-            session.deadline = Some(now.plus(timeout));
+            self.takes_what_waits();
+            self.wait_for_pong(now);
         }
         self.send(messages::encode_ping);
+    }
+
+    fn wait_for_pong(&mut self, now: Time) {
+        let timeout = millis(self.core.config.pong_timeout);
+        if let Some(session) = self.session() {
+            session.deadline = Some(now.plus(timeout));
+        }
+    }
+
+    /// Whether the client has taken some of what waited for it when this was last asked: its ping may stand behind all of
+    /// that.
+    fn takes_what_waits(&mut self) -> bool {
+        let waiting = self.connections.get(connection_of(self.key)).map_or(0, |ws| ws.buffered_amount());
+        self.session().is_some_and(|session| waiting < std::mem::replace(&mut session.waited, waiting))
     }
 
     /// When the ping behind one of this moment comes; pings may have been switched off since.
