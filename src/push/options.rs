@@ -111,13 +111,15 @@ impl Namespaces {
         }
     }
 
-    /// Whether any of them keeps publications, and does not so in `next`.
-    pub(super) fn lose_history(&self, next: &Self) -> bool {
-        let loses = |before: &ChannelOptions, after: &ChannelOptions| before.has_history() && !after.has_history();
-        let none = ChannelOptions::default();
-        let is_lost = |(name, before): (&String, _)| loses(before, next.get(Some(name)).unwrap_or(&none));
-        let others = |namespaces: &Self| namespaces.others.unwrap_or(none);
-        loses(&self.plain, &next.plain) || self.named.iter().any(is_lost) || loses(&others(self), &others(next))
+    /// Those of them that keep publications: the name of each behind a `:`, and nothing behind it where it is channels without
+    /// one, or a `*` where it is all others.
+    pub(super) fn with_history(&self) -> String {
+        let unnamed = [("", Some(&self.plain)), ("*", self.others.as_ref())];
+        let named = self.named.iter().map(|(name, options)| (name.as_str(), Some(options)));
+        let all = unnamed.into_iter().chain(named);
+        all.filter(|(_, options)| options.is_some_and(ChannelOptions::has_history))
+            .flat_map(|(name, _)| [":", name])
+            .collect()
     }
 }
 

@@ -53,9 +53,8 @@ impl Hub {
     /// and end where no history is kept any more. Whether there is a store does not change.
     pub fn configure(&mut self, config: HubConfig, now: Time, effects: &mut Effects) {
         let config = HubConfig { stored: self.config.stored, ..config };
-        let before = std::mem::replace(&mut self.config, config);
-        if before.namespaces.lose_history(&self.config.namespaces) {
-            // What is published meanwhile nobody counts, not even from the beginning of a stream that has none yet.
+        self.config = config;
+        if self.epochs.are_for(&self.config.namespaces) {
             for is_durable in [true, false] {
                 self.renew_epoch(is_durable, effects);
             }

@@ -10,17 +10,24 @@ use crate::push::journal::Journal;
 use crate::push::keys::Keys;
 use crate::push::session::Sessions;
 use crate::push::stream::{Entry, Retention, Stream};
-use crate::push::{Effects, HubConfig, Position, Publication, Published, Record, RecordBody, Restored, Sequence, Time};
+use crate::push::{
+    Effects, HubConfig, Namespaces, Position, Publication, Published, Record, RecordBody, Restored, Sequence, Time,
+};
 
 /// What streams begin with.
 ///
 /// A stream without publications costs nothing and is not remembered: it begins with the current epoch, whenever that is.
 /// So a stream that is forgotten takes the current epoch with it, if that is its own: what begins under the same name has
 /// another. Whether what is in a stream outlives a crash can be seen by its epoch, whatever options the channel has by now.
+///
+/// What is published where no history is kept nobody counts, not even from the beginning of a stream that has none yet. So
+/// an epoch ends with a mark of the namespaces that keep one, and with these: a client that knows the beginning of a stream
+/// from before is then told that something may be missing, be it that the same namespace keeps one again.
 #[derive(Debug)]
 pub(super) struct Epochs {
     seed: u64,
     made: u64,
+    mark: String,
     durable: Epoch,
     volatile: Epoch,
     none: Arc<str>,
@@ -37,10 +44,21 @@ const DURABLE: char = 'd';
 const VOLATILE: char = 'v';
 
 impl Epochs {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, namespaces: &Namespaces) -> Self {
         let none: Arc<str> = "".into();
         let unnamed = || Epoch { name: Arc::clone(&none), record: Sequence::default() };
-        Self { seed, made: 0, durable: unnamed(), volatile: unnamed(), none }
+        Self { seed, made: 0, mark: mark_of(namespaces), durable: unnamed(), volatile: unnamed(), none }
+    }
+
+    /// From here on these namespaces keep a history, or not; whether others than before do.
+    pub(super) fn are_for(&mut self, namespaces: &Namespaces) -> bool {
+        let mark = mark_of(namespaces);
+        mark != std::mem::replace(&mut self.mark, mark.clone())
+    }
+
+    /// Whether the current epoch was made when the same namespaces kept a history.
+    fn is_marked(&self, is_durable: bool) -> bool {
+        self.current(is_durable).ends_with(&self.mark)
     }
 
     /// The epoch of streams that begin now.
@@ -82,10 +100,20 @@ impl Epochs {
     fn invent(&mut self, is_durable: bool) -> Arc<str> {
         self.made += 1;
         let bits = mixed(self.seed.wrapping_add(self.made.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
-        let digits =
-            (0..13).map(|digit| char::from(b"0123456789abcdefghijklmnopqrstuv"[(bits >> (5 * digit)) as usize & 31]));
-        std::iter::once(if is_durable { DURABLE } else { VOLATILE }).chain(digits).collect::<String>().into()
+        let kind = if is_durable { DURABLE } else { VOLATILE };
+        std::iter::once(kind).chain(digits(bits, 13)).chain(self.mark.chars()).collect::<String>().into()
     }
+}
+
+/// Five digits that are others, as good as certainly, where other namespaces keep a history.
+fn mark_of(namespaces: &Namespaces) -> String {
+    let names = namespaces.with_history();
+    digits(names.bytes().fold(0, |hash, byte| mixed(hash ^ u64::from(byte)).wrapping_add(1)), 5).collect()
+}
+
+/// The lowest bits, five in each digit.
+fn digits(bits: u64, count: u32) -> impl Iterator<Item = char> {
+    (0..count).map(move |digit| char::from(b"0123456789abcdefghijklmnopqrstuv"[(bits >> (5 * digit)) as usize & 31]))
 }
 
 /// The finalizer of splitmix64: one to one, and every bit of the input changes about half of those of the output.
@@ -103,7 +131,7 @@ impl Hub {
             channels: Channels::default(),
             keys: Keys::default(),
             journal: Journal::new(config.stored, restored.last),
-            epochs: Epochs::new(seed),
+            epochs: Epochs::new(seed, &config.namespaces),
             schedule: Schedule::default(),
             subscriptions: Tally::default(),
             publications: 0,
@@ -115,7 +143,7 @@ impl Hub {
         }
         for is_durable in [true, false] {
             let is_trusted = is_durable || restored.clean;
-            if !is_trusted || hub.epochs.current(is_durable).is_empty() {
+            if !is_trusted || !hub.epochs.is_marked(is_durable) {
                 hub.renew_epoch(is_durable, effects);
             }
         }

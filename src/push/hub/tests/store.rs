@@ -375,8 +375,27 @@ fn a_history_that_is_switched_off_is_forgotten() {
     world.committed(7);
     assert_eq!(world.told(), ["store 7 news E1/3=3", "ack 4 E1/2", "forget 1,2,3", "ack 7 E1/3", "forget 4,7"]);
     assert_eq!(world.publish("news", "4"), Published::Now(Position { offset: 0, epoch: "".into() }));
+    // And what was published then is missing where it is kept again.
+    world.hub.configure(durable(), world.now, &mut world.effects);
+    assert_eq!(world.history("news"), " @ E5/0");
     world = world.restart(durable(), true);
-    assert_eq!(world.history("news"), " @ E3/0");
+    assert_eq!(world.history("news"), " @ E5/0");
+}
+
+#[test]
+fn what_was_published_while_no_history_was_kept_is_missing_after_a_restart_too() {
+    let off = stored(ChannelOptions { history_size: 0, ..options() });
+    for (between, recovered) in [(durable(), true), (off, false)] {
+        let mut world = begun(durable());
+        let begin = world.subscribe_with(KEYS[0], "news", SubscribeRequest { positioned: true, ..Default::default() });
+        let epoch = begin.unwrap().position.unwrap().epoch;
+        world = world.restart(between, true);
+        if !recovered {
+            assert!(matches!(world.publish("news", "1"), Published::Now(_)), "nobody counts it");
+        }
+        world = world.restart(durable(), true).with_sessions();
+        assert_eq!(world.recover(KEYS[0], "news", 0, &epoch).recovered, recovered);
+    }
 }
 
 #[test]
