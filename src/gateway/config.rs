@@ -122,6 +122,8 @@ pub struct HookConfig {
     pub fields: BTreeMap<String, String>,
     /// Bytes in an answer. 1 MiB.
     pub max_answer: usize,
+    /// Certificates, PEM, that are trusted at `https` URLs, and no others; `None`: the platform's.
+    pub roots: Option<String>,
 }
 
 impl Default for GatewayConfig {
@@ -184,6 +186,7 @@ impl Default for HookConfig {
             forward_fields: vec!["Cookie".to_owned(), "Authorization".to_owned()],
             fields: BTreeMap::new(),
             max_answer: 1 << 20,
+            roots: None,
         }
     }
 }

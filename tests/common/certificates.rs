@@ -50,7 +50,12 @@ impl Authority {
     }
 
     pub fn connector(&self) -> TlsConnector {
-        TlsConnector::with_roots_pem(self.issuer.pem().as_bytes()).unwrap()
+        TlsConnector::with_roots_pem(self.pem().as_bytes()).unwrap()
+    }
+
+    /// Its own certificate.
+    pub fn pem(&self) -> String {
+        self.issuer.pem()
     }
 
     /// A configuration for a plain rustls that offers these protocols.

@@ -7,9 +7,11 @@ use loopwire::gateway::GatewayConfig;
 use loopwire::push::Data;
 use loopwire::{
     ConnectionId, Connections, Handler, HttpAnswer, HttpExchange, HttpRequest, HttpResponse, PeerAddr, Server,
+    ServerBuilder,
 };
 use serde_json::{Value, json};
 
+use crate::certificates::Authority;
 use crate::support::{PATIENCE, Running};
 use crate::talk::{Push, Talker};
 
@@ -47,8 +49,13 @@ impl Handler for Asking {
 
 impl Backend {
     pub(crate) fn start() -> Self {
+        Self::on(Server::builder().listen("127.0.0.1:0"))
+    }
+
+    fn on(builder: ServerBuilder) -> Self {
         let (sender, questions) = mpsc::channel();
-        Self { server: Running::start(Server::builder(), Asking(sender)), questions }
+        let server = builder.build().unwrap();
+        Self { server: Running::of(server, move |server| server.run(Asking(sender))), questions }
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -91,6 +98,30 @@ impl Backend {
 
 fn yes() -> Value {
     json!({ "result": {} })
+}
+
+#[test]
+fn a_backend_over_tls_is_asked_if_its_certificate_is_trusted_and_its_own() {
+    let (ours, another) = (Authority::new(), Authority::new());
+    let by_address = |authority: &Authority| authority.issue(&["127.0.0.1"]).acceptor();
+    for (certificate, is_asked) in
+        [(by_address(&ours), true), (by_address(&another), false), (ours.issue(&["other.example"]).acceptor(), false)]
+    {
+        let backend = Backend::on(Server::builder().listen_tls("127.0.0.1:0", certificate));
+        let push = backend.push(|config| {
+            config.hooks.connect = Some(backend.url("connect").replace("http:", "https:"));
+            config.hooks.roots = Some(ours.pem());
+        });
+        let mut client = push.open();
+        let id = client.say("connect", json!({}));
+        if is_asked {
+            backend.says("/connect", &json!({ "result": { "user": "42" } }));
+            assert!(client.hear()["connect"]["client"].is_string());
+            assert_eq!(push.handle.connections_of("42").wait().unwrap(), 1);
+        } else {
+            assert_eq!(client.error(id), 100, "nothing is asked of whoever that is");
+        }
+    }
 }
 
 #[test]

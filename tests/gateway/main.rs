@@ -4,6 +4,8 @@
 // A claim is written as a value.
 #![allow(clippy::assigning_clones)]
 
+#[path = "../common/certificates.rs"]
+mod certificates;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -188,7 +188,7 @@ impl ServeArgs {
         config.token = rules.token.config().map_err(wrong)?;
         rules.access.add_to(&mut config).map_err(wrong)?;
         rules.api.add_to(&mut config);
-        config.hooks = rules.hooks.config();
+        config.hooks = rules.hooks.config().map_err(wrong)?;
         config.hub.namespaces =
             channels::namespaces(&rules.channels, &tables).map_err(|(key, what)| wrong(ConfigError { key, what }))?;
         config.check().map_err(wrong)?;

@@ -334,11 +334,15 @@ pub(crate) struct HookArgs {
     /// Bytes in an answer at most; more are none
     #[arg(long, value_name = "BYTES", default_value_t = Size(HookConfig::default().max_answer))]
     hook_max_answer: Size,
+
+    /// Trust the certificates in this file (PEM) at https URLs and no others, instead of the platform's
+    #[arg(long, value_name = "FILE")]
+    hook_ca: Option<PathBuf>,
 }
 
 impl HookArgs {
-    pub(super) fn config(&self) -> HookConfig {
-        HookConfig {
+    pub(super) fn config(&self) -> Result<HookConfig, ConfigError> {
+        Ok(HookConfig {
             connect: self.hook_connect_url.clone(),
             refresh: self.hook_refresh_url.clone(),
             subscribe: self.hook_subscribe_url.clone(),
@@ -351,6 +355,7 @@ impl HookArgs {
             forward_fields: self.hook_forward.clone(),
             fields: self.hook_header.iter().map(|Field(name, value)| (name.clone(), value.clone())).collect(),
             max_answer: self.hook_max_answer.0,
-        }
+            roots: pem("hook-ca", self.hook_ca.as_deref())?,
+        })
     }
 }

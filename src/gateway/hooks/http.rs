@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ureq::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use ureq::http::{Method, Request, Uri};
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body};
 
 use super::{HookAnswer, HookFailure, HookRequest, json};
@@ -30,6 +30,7 @@ const RESERVED: [HeaderName; 10] = [
 ];
 
 const HEADER: &str = "hook-header";
+const ROOTS: &str = "hook-ca";
 
 /// The application's URLs, and the connections kept to them.
 pub(super) struct Backend {
@@ -126,7 +127,10 @@ fn agent(config: &HookConfig, secure: Option<&str>) -> Result<Agent, ConfigError
         .max_response_header_size(16 << 10)
         .user_agent(concat!("loopwire/", env!("CARGO_PKG_VERSION")));
     if let Some(kind) = secure {
-        let roots = platform_roots().map_err(|what| ConfigError { key: key_of(kind), what })?;
+        let roots = match &config.roots {
+            Some(pem) => given_roots(pem)?,
+            None => platform_roots().map_err(|what| ConfigError { key: key_of(kind), what })?,
+        };
         builder = builder.tls_config(TlsConfig::builder().root_certs(roots).build());
     }
     Ok(builder.build().new_agent())
@@ -136,11 +140,26 @@ fn agent(config: &HookConfig, secure: Option<&str>) -> Result<Agent, ConfigError
 fn platform_roots() -> Result<RootCerts, String> {
     let found = rustls_native_certs::load_native_certs();
     if found.certs.is_empty() {
-        let what = "https needs root certificates, and the platform has none; SSL_CERT_FILE can name a file of them";
+        let what = "https needs root certificates, and the platform has none: hook-ca can name a file of them";
         return Err(what.to_owned());
     }
     let roots: Vec<_> = found.certs.iter().map(|root| Certificate::from_der(root).to_owned()).collect();
     Ok(RootCerts::new_with_certs(&roots))
+}
+
+fn given_roots(pem: &str) -> Result<RootCerts, ConfigError> {
+    let wrong = |what: String| ConfigError { key: ROOTS.to_owned(), what };
+    let mut roots = Vec::new();
+    for item in parse_pem(pem.as_bytes()) {
+        if let PemItem::Certificate(root) = item.map_err(|error| wrong(format!("is no PEM: {error}")))? {
+            roots.push(root);
+        }
+    }
+    if roots.is_empty() {
+        Err(wrong("has no certificate in it".to_owned()))
+    } else {
+        Ok(RootCerts::new_with_certs(&roots))
+    }
 }
 
 /// A URL's key in a configuration.
