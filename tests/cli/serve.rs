@@ -307,6 +307,8 @@ fn what_cannot_be_is_refused_by_its_key_before_anything_starts() {
         ("[serve]\nhook-connect-url = \"nowhere\"", &["hook-connect-url"]),
         ("[serve]\nhook-ca = \"/nowhere/ca.pem\"", &["hook-ca", "/nowhere/ca.pem"]),
         ("[serve]\nhook-ca = \"Cargo.toml\"\nhook-rpc-url = \"https://localhost\"", &["hook-ca", "no certificate"]),
+        ("[serve]\nmax-waiting = 0", &["`serve.max-waiting`"]),
+        ("[serve]\nmax-unwritten = 0", &["`serve.max-unwritten`"]),
         ("[serve.namespaces.chat]\nhistory-sise = 5", &["`serve.namespaces.chat.history-sise`", "no such setting"]),
         ("[serve.namespaces.chat]\nhistory-size = true", &["`serve.namespaces.chat.history-size`", "a boolean"]),
         ("[serve.namespaces.chat]\nhistory-size = 5", &["namespaces.chat.history-ttl"]),

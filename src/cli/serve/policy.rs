@@ -205,6 +205,14 @@ pub(crate) struct ClientLimitArgs {
     #[arg(long, value_name = "TIME", default_value = "5m")]
     idempotency_ttl: Span,
 
+    /// Publications that may wait to be written to disk; more are answered with error 100
+    #[arg(long, value_name = "N", value_parser = count::<usize>, default_value_t = HubLimits::default().waiting)]
+    max_waiting: usize,
+
+    /// Bytes of publications that may wait to be written to disk; more are answered with error 111
+    #[arg(long, value_name = "BYTES", default_value_t = Size(GatewayConfig::default().max_unwritten))]
+    max_unwritten: Size,
+
     /// Bytes in one message of the client protocol; more fail the connection with 1009
     #[arg(long, value_name = "BYTES", default_value_t = Size(GatewayConfig::default().max_command))]
     max_command: Size,
@@ -258,8 +266,9 @@ impl ClientLimitArgs {
             idempotency_ttl: milliseconds(self.idempotency_ttl),
             users_per_channel: self.max_users_per_channel,
             groups_per_client: self.max_groups,
-            ..HubLimits::default()
+            waiting: self.max_waiting,
         };
+        config.max_unwritten = self.max_unwritten.0;
         config.max_command = self.max_command.0;
         config.max_commands_per_message = self.max_commands;
         config.max_command_rate = self.max_command_rate.0;
