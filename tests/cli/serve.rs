@@ -117,6 +117,15 @@ fn without_a_configuration_it_says_what_it_is_and_everybody_may_do_everything() 
 }
 
 #[test]
+fn development_mode_says_that_it_reads_nothing_again() {
+    let (mut server, _authority) = server(&[]);
+    for _ in 0..2 {
+        server.signal("HUP");
+        server.error_line("nothing is read again in development mode");
+    }
+}
+
+#[test]
 fn development_mode_is_for_this_machine_and_its_pages() {
     let outcome = run(loopwire(&["serve", "--memory", "--listen", "0.0.0.0:0"]), b"");
     refused(&outcome, 2, &["0.0.0.0:0", "genconfig"]);

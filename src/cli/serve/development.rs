@@ -95,7 +95,10 @@ pub(crate) fn new_secret() -> String {
 /// The page at `/`, and tokens for whoever asks.
 pub(super) fn add_pages(gateway: Gateway, secret: &str) -> Gateway {
     let issuer = Issuer::new(secret);
-    page::add_to(gateway).page_with(TOKEN_PATH, move |request| token_for(request, &issuer))
+    page::add_to(gateway).page_with(TOKEN_PATH, move |request| token_for(request, &issuer)).reload_with(|| {
+        log::warn!("SIGHUP: of the settings nothing is read again in development mode, start it again instead");
+        None
+    })
 }
 
 /// Answers `?user=NAME` with a token of that user.
