@@ -5,7 +5,9 @@ use std::net::TcpListener;
 use std::thread;
 
 use serde_json::{Value, json};
+use tungstenite::Message;
 
+use crate::peer::accept;
 use crate::process::{Ended, Process, loopwire, run};
 use crate::serve::{Client, Directory, server};
 
@@ -206,6 +208,38 @@ fn subscribe_prints_what_is_published_and_ends_when_it_has_enough() {
     refused(&run(late, b""), 6, "not all there any more");
     let nowhere = run(loopwire(&["subscribe", "$private", "--server", &url]), b"");
     refused(&nowhere, 9, "$private: error 103");
+}
+
+#[test]
+fn subscribe_comes_back_to_a_server_that_cannot_let_it_in_for_now() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let server = thread::spawn(move || {
+        for is_able in [false, false, true] {
+            let (mut socket, _) = accept(listener.accept().unwrap().0);
+            let mut answer = |reply: Value| {
+                let command: Value = serde_json::from_str(socket.read().unwrap().to_text().unwrap()).unwrap();
+                socket.send(Message::text(reply.to_string())).unwrap();
+                command
+            };
+            if is_able {
+                assert!(answer(json!({"id": 1, "connect": {}})).get("connect").is_some());
+                assert_eq!(answer(json!({"id": 2, "subscribe": {}}))["subscribe"]["channel"], "news");
+                socket
+                    .send(Message::text(json!({"push": {"channel": "news", "pub": {"data": 7}}}).to_string()))
+                    .unwrap();
+            } else {
+                let error = json!({"code": 100, "message": "internal server error", "temporary": true});
+                answer(json!({"id": 1, "error": error}));
+            }
+            // Until it has gone.
+            while socket.read().is_ok() {}
+        }
+    });
+    let outcome = run(loopwire(&["subscribe", "news", "--server", &url, "--count", "1"]), b"");
+    assert!(outcome.stderr.contains("error 100, internal server error"), "{outcome:?}");
+    assert_eq!(stdout(outcome), "7");
+    server.join().unwrap();
 }
 
 #[test]

@@ -174,6 +174,12 @@ impl Session {
                 Ok(())
             }
             Some((_, channel)) => Err(Stop::Because(Exit::Refused, format!("{}: {what}", printable(&channel.name)))),
+            // The server takes nothing more from who could not connect. To have closed would be to have meant it.
+            None if *temporary => {
+                say_in(Colour::Dim, format_args!("{what}"));
+                ws.abort();
+                Ok(())
+            }
             None => Err(Stop::Because(Exit::Refused, what)),
         }
     }
