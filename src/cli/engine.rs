@@ -325,6 +325,14 @@ pub(crate) struct ListenArgs {
     #[arg(long, value_name = "PATH")]
     pub(crate) unix: Vec<PathBuf>,
 
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
+}
+
+/// What a listener speaks TLS with.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Listening")]
+pub(crate) struct TlsArgs {
     /// Speak TLS with this certificate chain (PEM). SIGHUP reads it again; a bad pair keeps the old one
     #[arg(long, value_name = "FILE")]
     pub(crate) tls_cert: Option<PathBuf>,
@@ -338,7 +346,7 @@ pub(crate) struct ListenArgs {
     pub(crate) self_signed: bool,
 }
 
-fn address(text: &str) -> Result<SocketAddr, String> {
+pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
     let text = text.strip_prefix("localhost:").map_or_else(|| text.to_owned(), |port| format!("127.0.0.1:{port}"));
     text.parse().map_err(|_| "write an address and a port, such as 127.0.0.1:8080 or [::]:8080".to_owned())
 }

@@ -24,6 +24,8 @@ mod serve;
 mod server;
 mod settings;
 mod subscribe;
+mod tap;
+mod telling;
 mod terminal;
 mod tokens;
 mod values;
@@ -115,6 +117,9 @@ enum Command {
     /// Open a connection: what is read is sent, what is received is printed
     #[command(after_help = format!("{}\n\n{AFTER_HELP}", connect::COMMANDS))]
     Connect(Box<connect::ConnectArgs>),
+    /// Stand between clients and a server: pass every byte on as it is, and tell what it means
+    #[command(after_help = AFTER_HELP)]
+    Tap(Box<tap::TapArgs>),
     /// Put load on a WebSocket server, of any make, and measure it
     #[command(subcommand, after_help = AFTER_HELP)]
     Bench(bench::BenchCommand),
@@ -140,7 +145,7 @@ pub(crate) fn main() -> ExitCode {
     if cli.global.print_config {
         return print(&settings.to_toml()).into();
     }
-    let is_server = matches!(cli.command, Some(Command::Serve(_) | Command::Echo(_)));
+    let is_server = matches!(cli.command, Some(Command::Serve(_) | Command::Echo(_) | Command::Tap(_)));
     start_log(cli.global.log.as_deref(), if is_server { LevelFilter::Info } else { LevelFilter::Warn });
     for name in settings.unknown_variables() {
         log::warn!("environment variable {name} is no setting of any command");
@@ -155,6 +160,7 @@ pub(crate) fn main() -> ExitCode {
         Some(Command::Subscribe(args)) => subscribe::run(&args),
         Some(Command::Echo(args)) => echo::run(&args),
         Some(Command::Connect(args)) => connect::run(&args),
+        Some(Command::Tap(args)) => tap::run(&args),
         Some(Command::Bench(command)) => bench::run(&command),
         Some(Command::Autobahn(command)) => autobahn::run(command),
         None => unreachable!("the settings name a command"),

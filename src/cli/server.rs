@@ -7,14 +7,14 @@ use clap::Args;
 use loopwire::net::{ListenAddr, TlsAcceptor};
 use loopwire::{Handler, Server, ServerBuilder};
 
-use super::engine::{DeflateArgs, LimitArgs, ListenArgs, LoopArgs, MessageArgs};
+use super::engine::{DeflateArgs, LimitArgs, ListenArgs, LoopArgs, MessageArgs, TlsArgs};
 use super::{Exit, Failure, print};
 
 /// Where a server listens that nobody told where to.
 const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
 /// What stands before the path of a Unix socket.
-const UNIX: &str = "unix:";
+pub(crate) const UNIX: &str = "unix:";
 
 /// What a self-signed certificate is made for, besides the addresses that are listened on.
 const SELF_SIGNED_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
@@ -41,12 +41,33 @@ impl ListenArgs {
     }
 
     fn tls(&self) -> Result<Option<TlsAcceptor>, Failure> {
+        self.tls.acceptor(&self.listen)
+    }
+
+    fn has_tls(&self) -> bool {
+        self.tls.is_wanted()
+    }
+
+    fn addresses(&self) -> Vec<String> {
+        let tcp = self.listen.iter().map(ToString::to_string);
+        let unix = self.unix.iter().map(|path| format!("{UNIX}{}", path.display()));
+        let mut addresses: Vec<String> = tcp.chain(unix).collect();
+        if addresses.is_empty() {
+            addresses.push(DEFAULT_ADDRESS.to_string());
+        }
+        addresses
+    }
+}
+
+impl TlsArgs {
+    /// What TLS is accepted with, if it is; `listen` is where, which a certificate of its own names.
+    pub(crate) fn acceptor(&self, listen: &[SocketAddr]) -> Result<Option<TlsAcceptor>, Failure> {
         let wrong = |what: &str| Err(Failure::new(Exit::Usage, what));
         let acceptor = match (&self.tls_cert, &self.tls_key, self.self_signed) {
             (None, None, false) => return Ok(None),
             (None, None, true) => {
                 let mut names: Vec<String> = SELF_SIGNED_NAMES.map(str::to_owned).to_vec();
-                names.extend(self.listen.iter().map(|address| address.ip().to_string()));
+                names.extend(listen.iter().map(|address| address.ip().to_string()));
                 names.sort();
                 names.dedup();
                 TlsAcceptor::self_signed(&names.iter().map(String::as_str).collect::<Vec<_>>())
@@ -61,18 +82,8 @@ impl ListenArgs {
         acceptor.map(Some).map_err(|error| Failure::new(Exit::Usage, error))
     }
 
-    fn has_tls(&self) -> bool {
+    fn is_wanted(&self) -> bool {
         self.self_signed || self.tls_cert.is_some()
-    }
-
-    fn addresses(&self) -> Vec<String> {
-        let tcp = self.listen.iter().map(ToString::to_string);
-        let unix = self.unix.iter().map(|path| format!("{UNIX}{}", path.display()));
-        let mut addresses: Vec<String> = tcp.chain(unix).collect();
-        if addresses.is_empty() {
-            addresses.push(DEFAULT_ADDRESS.to_string());
-        }
-        addresses
     }
 }
 

@@ -9,4 +9,5 @@ mod process;
 mod serve;
 mod servers;
 mod settings;
+mod tap;
 mod tools;

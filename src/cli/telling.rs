@@ -1,0 +1,66 @@
+//! What is told of broken rules, by tap and lint alike.
+
+use loopwire::Role;
+use loopwire::explain::Violation;
+use loopwire::wire::{Owed, Rule};
+use serde_json::{Map, Value, json};
+
+/// How wide lines for people are, in characters.
+pub(crate) const WIDTH: usize = 80;
+
+/// What the breach of a rule is answered with, and where it is tested.
+pub(crate) fn owed_text(rule: &Rule) -> String {
+    let owed = match rule.owed {
+        Owed::Close(code) => format!("owed: a Close with {code}"),
+        Owed::Status(status) => format!("owed: HTTP status {status}"),
+        Owed::Failure => "owed: the end of the connection".to_owned(),
+        Owed::Nothing => "nothing is owed".to_owned(),
+    };
+    let cases =
+        if rule.autobahn.is_empty() { "no Autobahn case".to_owned() } else { format!("Autobahn {}", rule.autobahn) };
+    format!("rule {}; {owed}; {cases}", rule.id)
+}
+
+/// A broken rule's keys, for tap and lint alike.
+pub(crate) fn violation_details(violation: &Violation, object: &mut Map<String, Value>) {
+    let rule = violation.rule();
+    let owed = match rule.owed {
+        Owed::Close(_) => json!({"close": rule.close_code().map(|code| code.0)}),
+        Owed::Status(status) => json!({"status": status}),
+        Owed::Failure => json!("failure"),
+        Owed::Nothing => json!("nothing"),
+    };
+    object.insert("rule".to_owned(), rule.id.into());
+    object.insert("section".to_owned(), rule.section.into());
+    object.insert("offset".to_owned(), violation.offset.into());
+    object.insert("owed".to_owned(), owed);
+    object.insert("autobahn".to_owned(), rule.autobahn.into());
+}
+
+pub(crate) const fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::Client => "client",
+        Role::Server => "server",
+    }
+}
+
+/// Words in lines of this many characters; a word that is longer stays whole.
+pub(crate) fn wrap<'w>(words: impl Iterator<Item = &'w str>, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    let mut len = 0;
+    for word in words {
+        let word_len = word.chars().count();
+        if len > 0 && len + 1 + word_len > width {
+            lines.push(String::new());
+            len = 0;
+        }
+        let line = lines.last_mut().expect("one at least");
+        if len > 0 {
+            line.push(' ');
+            len += 1;
+        }
+        line.push_str(word);
+        len += word_len;
+    }
+    lines
+}
