@@ -269,6 +269,10 @@ impl Application for Endpoint {
         self.handler.on_draining(&mut Connections::new(sessions, &mut self.core));
     }
 
+    fn going_away(&mut self, sessions: &mut Sessions, id: ConnectionId) {
+        self.call(sessions, id, |handler, ws| handler.on_going_away(ws));
+    }
+
     fn reload(&mut self, sessions: &mut Sessions) {
         for tls in &self.policy.tls {
             match tls.reload() {

@@ -431,6 +431,10 @@ impl Handler for Driver {
         }
     }
 
+    fn on_going_away(&mut self, ws: &mut WebSocket<'_>) {
+        self.inner.on_going_away(ws);
+    }
+
     fn on_reload(&mut self, connections: &mut Connections<'_>) {
         self.inner.on_reload(connections);
     }

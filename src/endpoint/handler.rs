@@ -194,6 +194,12 @@ pub trait Handler {
         let _ = connections;
     }
 
+    /// This connection is closed with 1001 next, because the loop drains: a [batch](crate::NetConfig::drain_batch) of them in
+    /// each turn. A server that has other words for it closes it here.
+    fn on_going_away(&mut self, ws: &mut WebSocket<'_>) {
+        let _ = ws;
+    }
+
     /// SIGHUP came, and certificates have been read again.
     fn on_reload(&mut self, connections: &mut Connections<'_>) {
         let _ = connections;

@@ -467,15 +467,10 @@ impl Core {
         self.timer = Some((due, connections.set_timer(after, TIMER)));
     }
 
-    /// The server goes: every client is told to come back, to whoever is there then.
-    pub(super) fn drain(&mut self, connections: &mut Connections<'_>) {
+    /// The server goes; each of its clients is sent away in a while.
+    pub(super) fn drain(&mut self) {
         self.draining = true;
-        let now = self.now(connections);
-        self.hub.disconnect_all(now, &mut self.effects);
-        let keys: Vec<_> = self.clients.keys().copied().collect();
-        for key in keys {
-            self.disconnect(connections, key, &Disconnect::SHUTDOWN);
-        }
+        self.hub.ignore_listeners();
     }
 
     /// The moment of this turn.

@@ -13,7 +13,7 @@ use crate::endpoint::{Connections, Handler, HttpAnswer, HttpExchange, ServerHand
 use crate::handshake::{Rejection, Request, Response, UpgradeRequest};
 use crate::net::PeerAddr;
 use crate::protocol::{Closed, Side};
-use crate::push::Restored;
+use crate::push::{Disconnect, Restored};
 use crate::store::Store;
 use crate::wire::Message;
 
@@ -179,8 +179,15 @@ impl Handler for Gateway {
     }
 
     fn on_draining(&mut self, connections: &mut Connections<'_>) {
-        self.core.drain(connections);
+        self.core.drain();
         self.core.settle(connections);
+    }
+
+    fn on_going_away(&mut self, ws: &mut WebSocket<'_>) {
+        // Every client is told to come back, to whoever is there then.
+        let key = key_of(ws.id());
+        self.core.disconnect(ws.connections(), key, &Disconnect::SHUTDOWN);
+        self.core.settle(ws.connections());
     }
 
     fn on_reload(&mut self, connections: &mut Connections<'_>) {

@@ -84,6 +84,12 @@ pub trait Application {
         let _ = sessions;
     }
 
+    /// This connection is closed with 1001 next, because the loop drains: a [batch](super::NetConfig::drain_batch) of them in
+    /// each turn. Whoever has other words for it closes it here.
+    fn going_away(&mut self, sessions: &mut Sessions, id: ConnectionId) {
+        let _ = (sessions, id);
+    }
+
     /// SIGHUP came: read certificates and the like again.
     fn reload(&mut self, sessions: &mut Sessions) {
         let _ = sessions;

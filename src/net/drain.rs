@@ -66,14 +66,17 @@ impl Sessions {
         for _ in 0..self.config.drain_batch {
             let left = self.drain.as_mut().and_then(|drain| drain.left.as_mut());
             let Some(id) = left.and_then(Vec::pop) else { return };
-            self.send_away(id);
+            self.send_away(app, id);
         }
     }
 
-    fn send_away(&mut self, id: ConnectionId) {
+    fn send_away<A: Application>(&mut self, app: &mut A, id: ConnectionId) {
         let Some(session) = self.slab.get_mut(id) else { return };
         match &session.phase {
             Phase::Open(_) => {
+                if session.takes_messages() {
+                    self.guard(Some(id), "going_away", |sessions| app.going_away(sessions, id));
+                }
                 // One that is closing already needs no telling.
                 let _ = self.close(id, CloseCode::GOING_AWAY, "");
             }

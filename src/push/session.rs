@@ -155,11 +155,10 @@ impl Sessions {
         self.get_mut(key)?.subscriptions.get_mut(&channel)
     }
 
-    /// Nobody hears of joins and leaves any more; the sessions that there are.
-    pub(super) fn forget_listeners(&mut self) -> Vec<SessionKey> {
+    /// Nobody hears of joins and leaves any more.
+    pub(super) fn forget_listeners(&mut self) {
         let subscriptions = self.all.values_mut().flat_map(|session| session.subscriptions.values_mut());
         subscriptions.for_each(|subscription| subscription.listener_at = None);
-        self.all.keys().copied().collect()
     }
 
     pub(super) fn len(&self) -> usize {

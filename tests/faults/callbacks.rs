@@ -121,8 +121,13 @@ fn draining_tells_everybody_in_batches_and_ends_in_time() {
     let half_open_id = world.accept(&half_open);
     world.sessions.shutdown(Duration::from_secs(3));
     world.turn();
-    let told = pipes.iter().filter(|pipe| !take(pipe).is_empty()).count();
+    let mut words: Vec<_> = pipes.iter().map(take).filter(|told| !told.is_empty()).collect();
+    let told = words.len();
     assert!((9..=10).contains(&told), "{told} were told in the first batch");
+    assert_eq!(world.app.going_away, told, "each of them by the application first");
+    words.sort();
+    assert_eq!(words[0], b"\x88\x02\x03\xe9");
+    assert_eq!(words[told - 2..], [b"\x88\x02\x03\xe9".to_vec(), b"\x88\x0a\x0b\xb9shutdown".to_vec()]);
     assert!(world.has_work());
     let late = SimStream(calm());
     assert!(world.sessions.accept(Transport::Other(Box::new(late)), PeerAddr::Unknown).is_ok(), "answered 503");

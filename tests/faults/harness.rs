@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use loopwire::handshake::{Acceptance, Request, Response, UpgradeRequest};
 use loopwire::net::{Answer, Application, ConnectionId, NetConfig, PeerAddr, Readiness, Sessions, Transport};
 use loopwire::protocol::{Closed, Config, Event};
-use loopwire::wire::ProtocolError;
+use loopwire::wire::{CloseCode, ProtocolError};
 
 use crate::sim::pipe::{Pipe, Shared, SimStream};
 
@@ -31,6 +31,7 @@ pub struct App {
     pub errors: Vec<ProtocolError>,
     pub closed: Vec<(ConnectionId, Closed)>,
     pub writable: usize,
+    pub going_away: usize,
     pub timers: Vec<u64>,
 }
 
@@ -86,6 +87,14 @@ impl Application for App {
         self.writable += 1;
     }
 
+    /// The first is told by us, and the engine has nothing to add.
+    fn going_away(&mut self, sessions: &mut Sessions, id: ConnectionId) {
+        self.going_away += 1;
+        if self.going_away == 1 {
+            sessions.close(id, CloseCode(3001), "shutdown").unwrap();
+        }
+    }
+
     fn closed(&mut self, _: &mut Sessions, id: ConnectionId, closed: Closed) {
         self.closed.push((id, closed));
     }
@@ -117,6 +126,7 @@ impl World {
             errors: Vec::new(),
             closed: Vec::new(),
             writable: 0,
+            going_away: 0,
             timers: Vec::new(),
         };
         Self { sessions: Sessions::new(net, None, None, now), app, now }

@@ -99,12 +99,10 @@ impl Hub {
         self.journal.flush(effects);
     }
 
-    /// All sessions are over, as when the server goes. Nobody hears of the others' leaving.
-    pub fn disconnect_all(&mut self, now: Time, effects: &mut Effects) {
+    /// All sessions are about to end, as the server goes: those that there are hear of no more joins and leaves.
+    pub fn ignore_listeners(&mut self) {
         self.channels.iter_mut().for_each(|channel| channel.listeners = Vec::new());
-        for key in self.sessions.forget_listeners() {
-            self.disconnect(key, now, effects);
-        }
+        self.sessions.forget_listeners();
     }
 
     /// Who is behind a session.
