@@ -31,7 +31,11 @@ pub(super) const CENTRIFUGO_PROTOBUF: Lane = Lane(1);
 pub(super) const RAW: Lane = Lane(2);
 /// The same, but not to the client that published it.
 pub(super) const RAW_TO_OTHERS: Lane = Lane(3);
-const LANES: usize = 4;
+/// With its channel and its offset.
+pub(super) const RAW_WITH_OFFSETS: Lane = Lane(4);
+/// The same, but not to the client that published it.
+pub(super) const RAW_WITH_OFFSETS_TO_OTHERS: Lane = Lane(5);
+const LANES: usize = 6;
 
 /// The push server without its sockets: they are lent to each call.
 #[derive(Debug)]
@@ -182,13 +186,13 @@ impl Core {
                 self.metrics.delivered(namespaces, &channel, to.len(), waited + connections.now().elapsed());
                 let publisher = publication.info.as_ref().map(|info| info.client);
                 let is_own = |core: &Self, to: Receiver| {
-                    to.lane == RAW_TO_OTHERS
+                    matches!(to.lane, RAW_TO_OTHERS | RAW_WITH_OFFSETS_TO_OTHERS)
                         && publisher.is_some()
                         && core.hub.identity(to.key).map(|identity| identity.client) == publisher
                 };
-                self.deliver(connections, to.iter().copied(), is_own, |lane| match lane {
-                    RAW | RAW_TO_OTHERS => Some(raw::encode(&publication)),
-                    lane => centrifugo::encode_publication(lane, &channel, &publication),
+                self.deliver(connections, to.iter().copied(), is_own, |lane| {
+                    centrifugo::encode_publication(lane, &channel, &publication)
+                        .or_else(|| raw::encode_publication(lane, &channel, &publication))
                 });
             }
             Effect::Join { channel, info, to } => {
@@ -197,9 +201,8 @@ impl Core {
             Effect::Leave { channel, info, to } => {
                 self.deliver_all(connections, to, |lane| centrifugo::encode_leave(lane, &channel, &info));
             }
-            Effect::Message { data, to } => self.deliver_all(connections, to, |lane| match lane {
-                RAW | RAW_TO_OTHERS => Some(raw::encode_message(&data)),
-                lane => centrifugo::encode_message(lane, &data),
+            Effect::Message { data, to } => self.deliver_all(connections, to, |lane| {
+                centrifugo::encode_message(lane, &data).or_else(|| raw::encode_message(lane, &data))
             }),
             Effect::Subscribed { to, channel, answer, data } => {
                 let data = data.as_ref();

@@ -1,6 +1,6 @@
 //! Plain WebSocket clients: a connection is a channel.
 
-use loopwire::gateway::{GatewayConfig, To};
+use loopwire::gateway::{GatewayConfig, Publish, To};
 use loopwire::push::{Audience, ChannelOptions, ClientId, Data, Kind, Sequence};
 use loopwire::store::StoreEvent;
 use serde_json::{Value, json};
@@ -501,4 +501,38 @@ fn what_the_server_subscribes_a_plain_client_to_comes_on_top() {
     assert_eq!(plain.text(), "3", "it is still in its own channel");
     assert_eq!(handle.unsubscribe("42", "news").wait().unwrap(), 1);
     assert_eq!(plain.closed(), reason(3503, "force disconnect"));
+}
+
+#[test]
+fn who_is_told_offsets_knows_where_it_is_without_counting() {
+    let push = Push::start(|_| ());
+    let query = format!("offsets=1&echo=0&token={}", token("ann"));
+    let (mut plain, hello) = push.subscribed(&format!("news?{query}"));
+    let handle = &push.handle;
+    assert_eq!(handle.subscribe("ann", "more").wait().unwrap(), Ok(1));
+    plain.send("its own, which counts and does not come back");
+    push.server
+        .wait_until("it is published", |_| handle.with_hub(|hub, _, _| hub.counts().publications).wait().unwrap() == 1);
+    let past = Publish { skip_history: true, ..Publish::from(Data::json("[1]")) };
+    handle.publish("news", past.clone()).wait().unwrap().unwrap();
+    handle.send(To::User("ann".to_owned()), Data::json("[2]")).wait().unwrap();
+    handle.publish("more", Data::json("[3]")).wait().unwrap().unwrap();
+    handle.publish("news", Data::new(Kind::Text, "\"4\"\n".as_bytes())).wait().unwrap().unwrap();
+    handle.publish("news", Data::new(Kind::Binary, &[0, 255])).wait().unwrap().unwrap();
+    for expected in [
+        json!({ "channel": "news", "data": [1] }),
+        json!({ "data": [2] }),
+        json!({ "channel": "more", "offset": 1, "data": [3] }),
+        json!({ "channel": "news", "offset": 2, "data": "\"4\"\n" }),
+        json!({ "channel": "news", "offset": 3, "b64data": "AP8=" }),
+    ] {
+        assert_eq!(plain.json(), expected);
+    }
+    drop(plain);
+    handle.publish("news", past).wait().unwrap().unwrap();
+    handle.publish("news", Data::json("[5]")).wait().unwrap().unwrap();
+    let epoch = hello["epoch"].as_str().unwrap();
+    let mut back = push.plain(&format!("news?{query}&since={epoch}:3"));
+    assert_eq!(back.json()["recovered"], true);
+    assert_eq!(back.json(), json!({ "channel": "news", "offset": 4, "data": [5] }));
 }

@@ -17,22 +17,26 @@
 //! | `hello=1` | the first message is `{"channel":…,"client":…,"epoch":…,"offset":…,"recovered":…}` |
 //! | `since=EPOCH:OFFSET` | begin with what was published since; implies `hello`, which says whether nothing is missing |
 //! | `echo=0` | do not send a client what it has published itself |
+//! | `offsets=1` | each message says where it stands, `{"channel":…,"offset":…,"data":…}`, with `b64data` in place of `data` where that is binary; implies `hello` |
 //!
 //! All others are for the application: its backend gets them when it is asked who connects.
 //!
-//! An offset counts publications, so a client that wants to come back with `since` counts what it receives behind the hello.
-//! That is why `echo=0` and `since` exclude each other.
+//! An offset counts publications. A client that wants to come back with `since` counts what it receives behind the hello, as
+//! long as nothing comes that has no offset: what is published past the history, what is sent to it and not to the
+//! channel, what is published in other channels that the server subscribes it to. Where one of these is to be expected, or
+//! with `echo=0`, `offsets=1` is the way: what has no offset there has none.
 
 mod opening;
 mod session;
 mod turn;
 
-use super::core::{ClientKind, Core, key_of};
+use super::core::{ClientKind, Core, RAW, RAW_TO_OTHERS, RAW_WITH_OFFSETS, RAW_WITH_OFFSETS_TO_OTHERS, key_of};
+use super::data;
 use super::hooks::{HookAnswer, HookFailure};
 use crate::endpoint::{Connections, Upgrade, WebSocket};
 use crate::handshake::UpgradeRequest;
 use crate::net::PeerAddr;
-use crate::push::{Data, Disconnect, Kind, Publication, PushError, SessionKey, Time};
+use crate::push::{Data, Disconnect, Kind, Lane, Publication, PushError, SessionKey, Time};
 use crate::wire::{Message, PreparedMessage};
 use opening::Opening;
 use turn::Turn;
@@ -95,17 +99,50 @@ pub(super) fn refused(core: &mut Core, connections: &mut Connections<'_>, key: S
     core.disconnect(connections, key, &disconnect_for(error));
 }
 
-/// A publication, as it was published.
-pub(super) fn encode(publication: &Publication) -> PreparedMessage {
-    encode_message(&publication.data)
+/// A publication, as clients of this lane get it, if it is one of this protocol's.
+pub(super) fn encode_publication(lane: Lane, channel: &str, publication: &Publication) -> Option<PreparedMessage> {
+    match lane {
+        RAW | RAW_TO_OTHERS => Some(verbatim(&publication.data)),
+        RAW_WITH_OFFSETS | RAW_WITH_OFFSETS_TO_OTHERS => {
+            Some(with_offset(Some(channel), publication.offset, &publication.data))
+        }
+        _ => None,
+    }
+}
+
+/// A message that belongs to no channel.
+pub(super) fn encode_message(lane: Lane, data: &Data) -> Option<PreparedMessage> {
+    match lane {
+        RAW | RAW_TO_OTHERS => Some(verbatim(data)),
+        RAW_WITH_OFFSETS | RAW_WITH_OFFSETS_TO_OTHERS => Some(with_offset(None, 0, data)),
+        _ => None,
+    }
 }
 
 /// Data as a message of their kind.
-pub(super) fn encode_message(data: &Data) -> PreparedMessage {
+fn verbatim(data: &Data) -> PreparedMessage {
     match std::str::from_utf8(&data.bytes) {
         Ok(text) if data.kind != Kind::Binary => PreparedMessage::new(text),
         _ => PreparedMessage::new(&data.bytes[..]),
     }
+}
+
+/// Data as a part of a JSON object; without an offset where there is none.
+fn with_offset(channel: Option<&str>, offset: u64, data: &Data) -> PreparedMessage {
+    let mut json = b"{".to_vec();
+    if let Some(channel) = channel {
+        json.extend_from_slice(b"\"channel\":");
+        data::write_json_string(channel, &mut json);
+        json.push(b',');
+    }
+    if offset > 0 {
+        json.extend_from_slice(format!("\"offset\":{offset},").as_bytes());
+    }
+    let name: &[u8] = if data.kind == Kind::Binary { b"\"b64data\":" } else { b"\"data\":" };
+    json.extend_from_slice(name);
+    data::write_json(data, &mut json);
+    json.push(b'}');
+    PreparedMessage::new(&*String::from_utf8_lossy(&json))
 }
 
 /// How an error reaches a client that gets no replies: the code says whether to come back, the reason is the error's.

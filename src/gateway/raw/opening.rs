@@ -15,6 +15,8 @@ pub(super) struct Opening {
     pub(super) since: Option<(String, u64)>,
     /// Whether it gets what it has published itself.
     pub(super) echo: bool,
+    /// Whether each message says where it stands.
+    pub(super) offsets: bool,
     /// Parameters that mean something to the application.
     pub(super) others: BTreeMap<String, String>,
     /// Fields of the handshake that backends get to see.
@@ -32,7 +34,7 @@ impl Opening {
             return Err("the path is /channel/ and the name of a channel".to_owned());
         }
         let mut opening = Self { channel: channel.into(), echo: true, ..Self::default() };
-        let (mut hello, mut echo) = (None, None);
+        let (mut hello, mut echo, mut offsets) = (None, None, None);
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let (Some(name), Some(value)) = (decode(name, true), decode(value, true)) else {
@@ -42,6 +44,7 @@ impl Opening {
                 "token" => opening.token.replace(value.into_owned()).is_some(),
                 "hello" => hello.replace(switch("hello", &value)?).is_some(),
                 "echo" => echo.replace(switch("echo", &value)?).is_some(),
+                "offsets" => offsets.replace(switch("offsets", &value)?).is_some(),
                 "since" => opening.since.replace(position(&value)?).is_some(),
                 name => opening.others.insert(name.to_owned(), value.into_owned()).is_some(),
             };
@@ -49,12 +52,11 @@ impl Opening {
                 return Err(format!("`{name}` is there twice"));
             }
         }
-        opening.hello = hello.unwrap_or_default() || opening.since.is_some();
+        opening.offsets = offsets.unwrap_or_default();
+        opening.hello = hello.unwrap_or_default() || opening.offsets || opening.since.is_some();
         opening.echo = echo.unwrap_or(true);
-        if opening.since.is_some() && !opening.echo {
-            return Err(
-                "`since` and `echo=0` exclude each other: offsets count a client's own messages, too".to_owned()
-            );
+        if opening.since.is_some() && !opening.echo && !opening.offsets {
+            return Err("`since` and `echo=0` need `offsets=1`: offsets count a client's own messages, too".to_owned());
         }
         Ok(opening)
     }
@@ -118,6 +120,12 @@ mod tests {
             ("news", "since=Ab_1:7", Opening { since: Some(("Ab_1".to_owned(), 7)), hello: true, ..news() }),
             ("news", "since=%3A0&hello=0", Opening { since: Some((String::new(), 0)), hello: true, ..news() }),
             ("news", "since=a:b:7", Opening { since: Some(("a:b".to_owned(), 7)), hello: true, ..news() }),
+            ("news", "offsets=1&hello=0", Opening { offsets: true, hello: true, ..news() }),
+            (
+                "news",
+                "offsets=1&echo=0&since=a:1",
+                Opening { offsets: true, hello: true, echo: false, since: Some(("a".to_owned(), 1)), ..news() },
+            ),
             (
                 "news",
                 "room=1+2&name=zo%C3%AB&flag",
@@ -144,6 +152,8 @@ mod tests {
             ("a", "hello", "`hello` is 1 or 0"),
             ("a", "echo=false", "`echo` is 1 or 0"),
             ("a", "hello=0&hello=0", "`hello` is there twice"),
+            ("a", "offsets=yes", "`offsets` is 1 or 0"),
+            ("a", "since=a:1&echo=0&offsets=0", "`since` and `echo=0`"),
             ("a", "since=7", "`since` is EPOCH:OFFSET"),
             ("a", "since=a:", "the offset in"),
             ("a", "since=a:-1", "the offset in"),

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::opening::Opening;
-use crate::gateway::core::{RAW, RAW_TO_OTHERS, new_client_id};
+use crate::gateway::core::{RAW, RAW_TO_OTHERS, RAW_WITH_OFFSETS, RAW_WITH_OFFSETS_TO_OTHERS, new_client_id};
 use crate::gateway::hooks::Room;
 use crate::push::{ClientId, Data, Lane, Time};
 
@@ -63,7 +63,12 @@ impl Session {
         Self {
             channel: Arc::clone(&opening.channel),
             client: new_client_id(),
-            lane: if opening.echo { RAW } else { RAW_TO_OTHERS },
+            lane: match (opening.offsets, opening.echo) {
+                (false, true) => RAW,
+                (false, false) => RAW_TO_OTHERS,
+                (true, true) => RAW_WITH_OFFSETS,
+                (true, false) => RAW_WITH_OFFSETS_TO_OTHERS,
+            },
             opening: Some(Box::new(opening)),
             spent_until: 0,
             refreshed_by_backend: false,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::session::{Asked, Session};
-use super::{disconnect_for, encode, encode_message};
+use super::{disconnect_for, encode_publication, verbatim};
 use crate::endpoint::Connections;
 use crate::gateway::clock::{seconds_left, unix_seconds};
 use crate::gateway::core::{ClientKind, Core, Waiter, connection_of};
@@ -266,6 +266,7 @@ impl Turn<'_, '_> {
 
         let Some(session) = self.session() else { return Ok(()) };
         let Some(opening) = session.opening.take() else { return Ok(()) };
+        let lane = session.lane;
         session.subscription_until = end.filter(|_| asks_again);
         self.core.plan(self.key);
         let options = self.core.hub.config().options(&opening.channel)?;
@@ -286,12 +287,14 @@ impl Turn<'_, '_> {
         if opening.hello {
             self.say_hello(&opening.channel, &answer, permit.welcome.as_ref());
         } else if let Some(welcome) = &permit.welcome {
-            self.send(&encode_message(welcome));
+            self.send(&verbatim(welcome));
         }
         for publication in &answer.publications {
             // What a client asks for is no sign that it reads slowly: not that, and not what comes behind it.
             self.connections.excuse(connection_of(self.key));
-            self.send(&encode(publication));
+            if let Some(message) = encode_publication(lane, &opening.channel, publication) {
+                self.send(&message);
+            }
         }
         self.connections.excuse(connection_of(self.key));
         self.take_up_messages()
@@ -312,7 +315,7 @@ impl Turn<'_, '_> {
             }),
         };
         if let Some(hello) = as_json(&hello) {
-            self.send(&encode_message(&hello));
+            self.send(&verbatim(&hello));
         }
     }
 
