@@ -117,6 +117,10 @@ impl Claims {
     pub(super) fn info(&self) -> Option<Data> {
         info(self.info.as_deref(), self.b64info.as_deref())
     }
+
+    fn b64infos(&self) -> impl Iterator<Item = &String> {
+        self.b64info.iter().chain(self.subs.values().filter_map(|sub| sub.b64info.as_ref()))
+    }
 }
 
 impl SubscriptionClaims {
@@ -221,6 +225,9 @@ impl Verifier {
         }
         if self.issuer.is_some() && self.issuer != terms.iss {
             return Err(invalid("of another issuer"));
+        }
+        if claims.b64infos().any(|info| STANDARD.decode(info).is_err()) {
+            return Err(invalid("a b64info that is no base64"));
         }
         if claims.exp.is_some_and(|end| end <= now) {
             return Err(TokenError::Expired);

@@ -247,6 +247,9 @@ fn claims_are_read_strictly_and_null_is_absent() {
         "channels":null,"subs":null,"override":null}"#;
     let claims = verifier(&hmac()).connection(&signed(nulls), 0).expect("claims");
     assert_eq!((claims.sub.as_str(), claims.info()), ("", None));
+    let both = r#"{"info":{"a":1},"b64info":"eyJiIjoyfQ=="}"#;
+    let claims = verifier(&hmac()).connection(&signed(both), 0).expect("claims");
+    assert_eq!(claims.info(), Some(Data::json(r#"{"b":2}"#)), "bytes come first here, too");
 
     for wrong in [
         r#"{"sub":42}"#,
@@ -255,6 +258,8 @@ fn claims_are_read_strictly_and_null_is_absent() {
         r#"{"subs":["a"]}"#,
         r#"{"override":{"presence":true}}"#,
         r#"{"b64info":1}"#,
+        r#"{"b64info":"no base64","info":1}"#,
+        r#"{"subs":{"b":{"b64info":"AP8"}}}"#,
         r#"{"sub":"a","sub":"b"}"#,
         r#""sub""#,
         "",
