@@ -15,7 +15,8 @@ use crate::push::{Data, Kind};
 /// take.
 pub(super) const MAX_DEPTH: usize = 100;
 
-/// JSON text as data: verbatim, but on one line. `None` if it is no JSON value, or nested too deeply.
+/// JSON text as data: verbatim, but on one line. An escape such as `\ud800`, half a character, is as good as any to the
+/// grammar, and stays [RFC 8259 §8.2]. `None` if it is no JSON value, or nested too deeply.
 pub(super) fn of_json(text: &[u8]) -> Option<Data> {
     let text = text.trim_ascii();
     let line = on_one_line(text)?;
@@ -111,6 +112,8 @@ mod tests {
             ("\n\t {\r\n \"a\": \"\\n\" }\n", Some("{   \"a\": \"\\n\" }")),
             ("0", Some("0")),
             ("\"\"", Some("\"\"")),
+            (r#"{"a":"\ud800","\udc00":1}"#, Some(r#"{"a":"\ud800","\udc00":1}"#)),
+            (r#""\u12g4""#, None),
             ("", None),
             ("  ", None),
             ("{} {}", None),
