@@ -13,17 +13,19 @@ mod bench;
 mod configure;
 mod connect;
 mod dial;
+mod diff;
 mod echo;
 mod engine;
+mod frame;
 mod publish;
-#[allow(dead_code, reason = "the commands that use it come next")]
 mod raw_line;
-#[allow(dead_code, reason = "the commands that use it come next")]
 mod recording;
+mod replay;
 mod serve;
 mod server;
 mod settings;
 mod subscribe;
+mod talk;
 mod tap;
 mod telling;
 mod terminal;
@@ -120,6 +122,15 @@ enum Command {
     /// Stand between clients and a server: pass every byte on as it is, and tell what it means
     #[command(after_help = AFTER_HELP)]
     Tap(Box<tap::TapArgs>),
+    /// Say to a server, byte for byte, what a client said in a recording
+    #[command(after_help = AFTER_HELP)]
+    Replay(Box<replay::ReplayArgs>),
+    /// Compare two recordings by what was said in them
+    #[command(after_help = AFTER_HELP)]
+    Diff(diff::DiffArgs),
+    /// Make frames from plain text, right or wrong ones, and write them out or send them to a server
+    #[command(after_help = format!("{}\n\n{AFTER_HELP}", frame::LANGUAGE))]
+    Frame(Box<frame::FrameArgs>),
     /// Put load on a WebSocket server, of any make, and measure it
     #[command(subcommand, after_help = AFTER_HELP)]
     Bench(bench::BenchCommand),
@@ -161,6 +172,9 @@ pub(crate) fn main() -> ExitCode {
         Some(Command::Echo(args)) => echo::run(&args),
         Some(Command::Connect(args)) => connect::run(&args),
         Some(Command::Tap(args)) => tap::run(&args),
+        Some(Command::Replay(args)) => replay::run(&args),
+        Some(Command::Diff(args)) => diff::run(&args),
+        Some(Command::Frame(args)) => frame::run(&args),
         Some(Command::Bench(command)) => bench::run(&command),
         Some(Command::Autobahn(command)) => autobahn::run(command),
         None => unreachable!("the settings name a command"),
@@ -199,7 +213,6 @@ pub(crate) enum Exit {
     Missed = 7,
     Data = 8,
     Refused = 9,
-    #[allow(dead_code, reason = "the commands that find it come next")]
     Broken = 10,
 }
 

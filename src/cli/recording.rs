@@ -89,13 +89,6 @@ impl<W: Write> Recorder<W> {
         Ok(Self { output, line: String::new() })
     }
 
-    pub(crate) fn write(&mut self, entry: &Entry) -> io::Result<()> {
-        match &entry.what {
-            What::Bytes(bytes) => self.bytes(entry.at, entry.connection, entry.from, bytes),
-            What::End => self.end(entry.at, entry.connection, entry.from),
-        }
-    }
-
     pub(crate) fn bytes(&mut self, at: Duration, connection: u64, from: Role, bytes: &[u8]) -> io::Result<()> {
         for chunk in bytes.chunks(MAX_CHUNK) {
             self.begin(at, connection, from);
@@ -134,16 +127,10 @@ impl<W: Write> Recorder<W> {
 #[derive(Debug)]
 pub(crate) struct Recording<R> {
     input: R,
-    upstream: Option<String>,
     line: Vec<u8>,
     number: u64,
     /// Nothing more is read behind an error.
     is_over: bool,
-}
-
-/// Everything in a recording.
-pub(crate) fn read(input: impl BufRead) -> Result<Vec<Entry>, String> {
-    Recording::new(input)?.collect()
 }
 
 /// The recording in a file; `-` is standard input.
@@ -165,7 +152,7 @@ pub(crate) fn unreadable(path: &Path, why: &str) -> Failure {
 impl<R: BufRead> Recording<R> {
     /// Reads the first line.
     pub(crate) fn new(input: R) -> Result<Self, String> {
-        let mut recording = Self { input, upstream: None, line: Vec::new(), number: 0, is_over: false };
+        let mut recording = Self { input, line: Vec::new(), number: 0, is_over: false };
         if !recording.next_line()? {
             return Err("is empty, and so no recording".to_owned());
         }
@@ -175,13 +162,7 @@ impl<R: BufRead> Recording<R> {
             let version = first.recording;
             return Err(format!("is a recording of version {version}, and only version {VERSION} is understood"));
         }
-        recording.upstream = first.upstream;
         Ok(recording)
-    }
-
-    /// The server's address, if it was told.
-    pub(crate) fn upstream(&self) -> Option<&str> {
-        self.upstream.as_deref()
     }
 
     /// Reads the next line that has something in it; `false` at the end.
@@ -250,6 +231,10 @@ impl<R: BufRead> Iterator for Recording<R> {
 mod tests {
     use super::*;
 
+    fn read(input: &[u8]) -> Result<Vec<Entry>, String> {
+        Recording::new(input)?.collect()
+    }
+
     fn entries() -> Vec<Entry> {
         let entry =
             |micros, connection, from, what| Entry { at: Duration::from_micros(micros), connection, from, what };
@@ -264,8 +249,11 @@ mod tests {
     fn what_is_written_is_read_again() {
         let mut output = Vec::new();
         let mut recorder = Recorder::new(&mut output, Some("ws://localhost:9001/")).unwrap();
-        for entry in entries() {
-            recorder.write(&entry).unwrap();
+        for Entry { at, connection, from, what } in entries() {
+            match what {
+                What::Bytes(bytes) => recorder.bytes(at, connection, from, &bytes).unwrap(),
+                What::End => recorder.end(at, connection, from).unwrap(),
+            }
         }
         recorder.flush().unwrap();
         let text = String::from_utf8(output).unwrap();
@@ -276,7 +264,6 @@ mod tests {
              {\"at\":1.234567,\"connection\":0,\"from\":\"server\",\"bytes\":\"AP+A\"}\n\
              {\"at\":86400.000001,\"connection\":7,\"from\":\"client\",\"end\":true}\n"
         );
-        assert_eq!(Recording::new(text.as_bytes()).unwrap().upstream(), Some("ws://localhost:9001/"));
         assert_eq!(read(text.as_bytes()).unwrap(), entries());
     }
 

@@ -7,7 +7,7 @@
 
 mod dial;
 mod listener;
-mod narration;
+pub(crate) mod narration;
 mod output;
 mod pair;
 mod run;

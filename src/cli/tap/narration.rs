@@ -13,15 +13,15 @@ use crate::cli::terminal::{Colour, paint, printable};
 
 /// How they are written.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Style {
-    pub(super) show: Show,
-    pub(super) json: bool,
-    pub(super) coloured: bool,
+pub(crate) struct Style {
+    pub(crate) show: Show,
+    pub(crate) json: bool,
+    pub(crate) coloured: bool,
 }
 
 /// Tells one connection.
 #[derive(Debug)]
-pub(super) struct Narrator {
+pub(crate) struct Narrator {
     style: Style,
     number: u64,
     states: States,
@@ -29,7 +29,7 @@ pub(super) struct Narrator {
 
 /// Something about a connection that its bytes do not say.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Outside<'o> {
+pub(crate) enum Outside<'o> {
     /// A client has connected.
     Opened,
     /// The upstream or a TLS handshake has failed.
@@ -41,12 +41,12 @@ pub(super) enum Outside<'o> {
 }
 
 impl Narrator {
-    pub(super) fn new(style: Style, number: u64) -> Self {
+    pub(crate) fn new(style: Style, number: u64) -> Self {
         Self { style, number, states: States::default() }
     }
 
     /// Tells what was seen, at the end of `out`.
-    pub(super) fn seen(&mut self, at: Duration, seen: &Seen<'_>, out: &mut String) {
+    pub(crate) fn seen(&mut self, at: Duration, seen: &Seen<'_>, out: &mut String) {
         self.states.follow(seen);
         if !self.is_shown(seen) {
             return;
@@ -81,7 +81,7 @@ impl Narrator {
     }
 
     /// Tells what happened around the bytes.
-    pub(super) fn outside(&mut self, at: Duration, what: Outside<'_>, out: &mut String) {
+    pub(crate) fn outside(&mut self, at: Duration, what: Outside<'_>, out: &mut String) {
         let (kind, sentence) = match what {
             Outside::Opened => ("opened", "a client has connected".to_owned()),
             Outside::Failed(why) => ("failed", why.to_owned()),
