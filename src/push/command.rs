@@ -23,6 +23,8 @@ pub struct Since<'a> {
 pub struct SubscribeRequest<'a> {
     /// To bring what was published since.
     pub recover: Option<Since<'a>>,
+    /// How many bytes of data that may be, if fewer than the hub's limit.
+    pub recovery_bytes: Option<usize>,
     /// To be told if a publication should be missing.
     pub positioned: bool,
     /// To be able to recover later.

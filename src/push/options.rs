@@ -134,10 +134,13 @@ pub struct HubLimits {
     pub connections_per_user: Option<usize>,
     /// Publications that one recovery brings at most; more are a failed recovery. 300.
     pub recovery_publications: usize,
-    /// Bytes of data that one recovery brings at most; more are a failed recovery. 16 MiB.
+    /// Bytes of data that one recovery brings at most, and that all of those bring together which a client makes by
+    /// connecting; more are a failed recovery. 16 MiB.
     pub recovery_bytes: usize,
     /// Publications in one answer to a history request at most. 300.
     pub history_publications: usize,
+    /// Bytes of data in it at most, unless that is one publication; what follows is for a further request. 16 MiB.
+    pub history_bytes: usize,
     /// Milliseconds for which an idempotency key is remembered. 5 minutes.
     pub idempotency_ttl: u64,
     /// Users that a user-limited channel may name. 100.
@@ -157,6 +160,7 @@ impl Default for HubLimits {
             recovery_publications: 300,
             recovery_bytes: 16 << 20,
             history_publications: 300,
+            history_bytes: 16 << 20,
             idempotency_ttl: 5 * 60 * 1000,
             users_per_channel: 100,
             groups_per_client: 128,

@@ -13,7 +13,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::{ChannelOptions, HubConfig, HubLimits, Position, Publication, PushError, Sequence, Since, Time};
+use super::{ChannelOptions, HubConfig, Position, Publication, PushError, Sequence, Since, Time};
 
 /// For how long a stream and its publications are kept.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +48,14 @@ impl Retention {
         let ttl = options.history_ttl;
         Self { size: options.history_size, ttl, meta_ttl: options.history_meta_ttl.max(ttl), key_ttl }
     }
+}
+
+/// How much one answer brings.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Most {
+    pub(super) publications: usize,
+    /// Of data.
+    pub(super) bytes: usize,
 }
 
 /// The publications of one channel, and how far they have come.
@@ -276,18 +284,18 @@ impl Stream {
     }
 
     /// All publications since `since`; none at all if some are missing, or if they are more than one recovery may bring.
-    pub(super) fn recover(&self, since: Since<'_>, limits: &HubLimits) -> Option<Vec<Arc<Publication>>> {
+    pub(super) fn recover(&self, since: Since<'_>, most: Most) -> Option<Vec<Arc<Publication>>> {
         let is_same = since.epoch.is_empty() || *since.epoch == *self.epoch;
         if !is_same || since.offset < self.floor() || since.offset > self.top {
             return None;
         }
         let missed = (self.top - since.offset) as usize;
         let range = self.entries.len() - missed..self.entries.len();
-        if missed > limits.recovery_publications {
+        if missed > most.publications {
             return None;
         }
         let bytes: usize = self.entries.range(range.clone()).map(|entry| entry.publication.data.bytes.len()).sum();
-        (bytes <= limits.recovery_bytes).then(|| self.range(range).collect())
+        (bytes <= most.bytes).then(|| self.range(range).collect())
     }
 
     /// The latest publication, if it is still kept.
@@ -295,7 +303,7 @@ impl Stream {
         self.entries.back().map(|entry| &entry.publication)
     }
 
-    /// At most `limit` publications behind `since`, or before it and newest first if in reverse.
+    /// At most so many publications behind `since`, or before it and newest first if in reverse.
     ///
     /// # Errors
     /// `UnrecoverablePosition`: the epoch is another.
@@ -303,7 +311,7 @@ impl Stream {
         &self,
         since: Option<Since<'_>>,
         is_reverse: bool,
-        limit: usize,
+        most: Most,
     ) -> Result<Vec<Arc<Publication>>, PushError> {
         if since.is_some_and(|since| !since.epoch.is_empty() && *since.epoch != *self.epoch) {
             return Err(PushError::UnrecoverablePosition);
@@ -313,14 +321,24 @@ impl Stream {
         let up_to = |offset: u64| (offset.saturating_sub(self.floor()) as usize).min(len);
         Ok(if is_reverse {
             let end = since.map_or(len, |since| up_to(since.offset.saturating_sub(1)));
-            self.range(end.saturating_sub(limit)..end).rev().collect()
+            within(self.range(end.saturating_sub(most.publications)..end).rev(), most.bytes)
         } else {
             let start = since.map_or(0, |since| up_to(since.offset));
-            self.range(start..len.min(start.saturating_add(limit))).collect()
+            within(self.range(start..len.min(start.saturating_add(most.publications))), most.bytes)
         })
     }
 
     fn range(&self, range: std::ops::Range<usize>) -> impl DoubleEndedIterator<Item = Arc<Publication>> {
         self.entries.range(range).map(|entry| Arc::clone(&entry.publication))
     }
+}
+
+/// The first of these, as long as their data have no more bytes; one in any case, or who reads on would not get past it.
+fn within(publications: impl Iterator<Item = Arc<Publication>>, bytes: usize) -> Vec<Arc<Publication>> {
+    let mut so_far = 0_usize;
+    let fitting = publications.enumerate().map_while(|(index, publication)| {
+        so_far = so_far.saturating_add(publication.data.bytes.len());
+        (index == 0 || so_far <= bytes).then_some(publication)
+    });
+    fitting.collect()
 }

@@ -292,3 +292,40 @@ fn who_is_still_taking_what_was_recovered_has_time_for_its_pong() {
     }
     assert_eq!(push.handle.connections_of("42").wait().unwrap(), 1);
 }
+
+#[test]
+fn what_is_recovered_has_so_many_bytes_and_by_one_answer_no_more() {
+    let push = Push::start(|config| {
+        config.hub.limits.recovery_bytes = 6_000;
+        config.hub.limits.history_bytes = 6_000;
+        config.hub.namespaces.plain.force_recovery = true;
+    });
+    let names = ["a", "b", "c", "d"];
+    for name in names {
+        for _ in 0..2 {
+            push.handle.publish(name, Data::json(&format!("\"{}\"", "x".repeat(998)))).wait().unwrap().unwrap();
+        }
+    }
+    let mut client = push.client("42");
+    let back = |offset: u32| json!({ "recover": true, "offset": offset });
+    let subs: serde_json::Map<_, _> = names.map(|name| (name.to_owned(), back(0))).into_iter().collect();
+    let (_client, answer) = push.connect(json!({ "token": token("42"), "subs": subs }));
+    // In the order of their names, as long as there is room.
+    for (name, recovered) in names.into_iter().zip([true, true, true, false]) {
+        let sub = &answer["subs"][name];
+        assert_eq!(sub.get("recovered").is_some(), recovered, "{name}");
+        assert_eq!(sub["publications"].as_array().map_or(0, Vec::len), if recovered { 2 } else { 0 }, "{name}");
+    }
+    // By itself there is room for each.
+    let mut request = back(0);
+    request["channel"] = json!("d");
+    assert_eq!(client.ask("subscribe", request.clone())["recovered"], true);
+    client.ask("unsubscribe", json!({ "channel": "d" }));
+    for _ in 0..5 {
+        push.handle.publish("d", Data::json(&format!("\"{}\"", "x".repeat(998)))).wait().unwrap().unwrap();
+    }
+    let answer = client.ask("subscribe", request);
+    assert_eq!((answer.get("recovered"), &answer["offset"]), (None, &json!(7)), "{answer}");
+    let history = client.ask("history", json!({ "channel": "d", "limit": -1 }));
+    assert_eq!((history["publications"].as_array().unwrap().len(), &history["offset"]), (6, &json!(7)));
+}

@@ -201,6 +201,10 @@ pub(crate) struct ClientLimitArgs {
     #[arg(long, value_name = "N", value_parser = count::<usize>, default_value_t = HubLimits::default().history_publications)]
     max_history: usize,
 
+    /// Bytes of data in one answer to a history request at most, unless it is one publication
+    #[arg(long, value_name = "BYTES", default_value_t = Size(HubLimits::default().history_bytes))]
+    max_history_bytes: Size,
+
     /// How long a publication's idempotency key is remembered
     #[arg(long, value_name = "TIME", default_value = "5m")]
     idempotency_ttl: Span,
@@ -263,6 +267,7 @@ impl ClientLimitArgs {
             recovery_publications: self.max_recovery,
             recovery_bytes: self.max_recovery_bytes.0,
             history_publications: self.max_history,
+            history_bytes: self.max_history_bytes.0,
             idempotency_ttl: milliseconds(self.idempotency_ttl),
             users_per_channel: self.max_users_per_channel,
             groups_per_client: self.max_groups,

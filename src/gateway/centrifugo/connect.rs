@@ -113,9 +113,15 @@ impl Turn<'_, '_> {
             return Err(Disconnect::CHANNEL_LIMIT.into());
         }
         let mut subs = BTreeMap::new();
+        // One answer brings what is recovered in all of them.
+        let mut left = config.hub.limits.recovery_bytes;
         for (channel, claims) in &who.subs {
-            match self.subscribe_on_connect(request, channel, claims) {
-                Ok(result) => drop(subs.insert(channel.as_str().into(), result)),
+            match self.subscribe_on_connect(request, channel, claims, left) {
+                Ok(result) => {
+                    let recovered = result.answer.publications.iter().map(|it| it.data.bytes.len());
+                    left = left.saturating_sub(recovered.sum());
+                    subs.insert(channel.as_str().into(), result);
+                }
                 Err(PushError::LimitExceeded) => return Err(Disconnect::CHANNEL_LIMIT.into()),
                 Err(error) => {
                     self.core.hub.disconnect(self.key, now, &mut self.core.effects);
@@ -165,10 +171,12 @@ impl Turn<'_, '_> {
         request: &Connect,
         channel: &str,
         claims: &SubscriptionClaims,
+        recovery_bytes: usize,
     ) -> Result<SubscribeResult, PushError> {
         let wanted = request.subs.get(channel).filter(|wanted| wanted.recover);
         let how = SubscribeRequest {
             recover: wanted.map(|wanted| Since { offset: wanted.offset, epoch: &wanted.epoch }),
+            recovery_bytes: Some(recovery_bytes),
             server_side: true,
             ..SubscribeRequest::default()
         };

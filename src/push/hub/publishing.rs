@@ -6,7 +6,7 @@ use super::Hub;
 use super::restoring::Epochs;
 use crate::push::channel::ChannelKey;
 use crate::push::journal::Waiting;
-use crate::push::stream::{Entry, Retention, Stream};
+use crate::push::stream::{Entry, Most, Retention, Stream};
 use crate::push::{
     ChannelOptions, Effect, Effects, History, HistoryRequest, Position, Publication, PublishRequest, Published,
     PushError, RecordBody, Sequence, Time,
@@ -165,8 +165,10 @@ impl Hub {
         }
         let unborn = Stream::new(Arc::clone(self.epochs.current(options.durable)), now);
         let stream = channel.and_then(|channel| self.stream(channel)).unwrap_or(&unborn);
-        let limit = request.limit.min(self.config.limits.history_publications);
-        let publications = stream.read(request.since, request.reverse, limit)?;
+        let limits = &self.config.limits;
+        let publications = request.limit.min(limits.history_publications);
+        let most = Most { publications, bytes: limits.history_bytes };
+        let publications = stream.read(request.since, request.reverse, most)?;
         Ok(History { publications, position: stream.position() })
     }
 

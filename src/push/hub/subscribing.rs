@@ -6,7 +6,7 @@ use super::Hub;
 use super::schedule::Due;
 use crate::push::channel::{self, ChannelKey};
 use crate::push::session::{Granted, Session, Subscription};
-use crate::push::stream::{Retention, Stream};
+use crate::push::stream::{Most, Retention, Stream};
 use crate::push::{
     ChannelOptions, Disconnect, Effect, Effects, Position, Publication, PushError, Receiver, RecoveryMode, SessionKey,
     Since, SubscribeRequest, Subscribed, SubscriptionGrant, Time, Unsubscribe,
@@ -119,8 +119,11 @@ impl Hub {
         let stream = channel_key.and_then(|key| self.channels.get(key)?.stream.as_deref()).unwrap_or(&unborn);
         let mut position = stream.position();
         if let Some(since) = request.recover.filter(|_| recoverable) {
+            let limits = &self.config.limits;
+            let bytes = request.recovery_bytes.map_or(limits.recovery_bytes, |left| left.min(limits.recovery_bytes));
+            let most = Most { publications: limits.recovery_publications, bytes };
             let found = match options.recovery_mode {
-                RecoveryMode::Stream => stream.recover(since, &self.config.limits),
+                RecoveryMode::Stream => stream.recover(since, most),
                 RecoveryMode::Cache => latest(stream, since),
             };
             if let Some(publications) = found {

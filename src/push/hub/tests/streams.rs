@@ -101,6 +101,50 @@ fn more_than_the_limit_is_not_recovered_at_all() {
 }
 
 #[test]
+fn a_history_of_more_bytes_than_the_limit_is_read_in_parts() {
+    for (limit, read) in [(18, 3), (17, 2), (12, 2), (11, 1), (0, 1)] {
+        let mut config = config(options());
+        config.limits.history_bytes = limit;
+        let mut world = World::new(config);
+        for _ in 0..3 {
+            world.publish("news", "123456");
+        }
+        for (reverse, offsets) in [(false, [1, 2, 3]), (true, [3, 2, 1])] {
+            let request = HistoryRequest { limit: 10, since: None, reverse };
+            let history = world.hub.history("news", request, world.now).unwrap();
+            let found: Vec<_> = history.publications.iter().map(|it| it.offset).collect();
+            assert_eq!((found.as_slice(), history.position.offset), (&offsets[..read], 3), "{limit}");
+        }
+    }
+}
+
+#[test]
+fn a_recovery_has_no_more_room_than_is_left_for_it() {
+    for (limit, left, recovered) in
+        [(18, None, true), (20, Some(18), true), (20, Some(17), false), (17, Some(18), false), (18, Some(0), false)]
+    {
+        let mut config = config(options());
+        config.limits.recovery_bytes = limit;
+        let mut world = World::new(config).with_sessions();
+        for _ in 0..3 {
+            world.publish("news", "123456");
+        }
+        let recover = Some(Since { offset: 0, epoch: "" });
+        let request =
+            SubscribeRequest { recover, recoverable: true, recovery_bytes: left, ..SubscribeRequest::default() };
+        let answer = world.subscribe_with(KEYS[0], "news", request).unwrap();
+        assert_eq!(
+            (answer.recovered, answer.publications.len()),
+            (recovered, if recovered { 3 } else { 0 }),
+            "{limit}"
+        );
+        // Who has all of it needs no room for that.
+        let recover = Some(Since { offset: 3, epoch: "" });
+        assert!(world.subscribe_with(KEYS[1], "news", SubscribeRequest { recover, ..request }).unwrap().recovered);
+    }
+}
+
+#[test]
 fn what_a_subscription_keeps_is_by_option_request_and_grant() {
     let recovering = Since { offset: 0, epoch: "" };
     let grant = |force_positioning, force_recovery| SubscriptionGrant {
