@@ -125,7 +125,7 @@ impl Listener {
     fn note(&mut self, seen: &Seen<'_>) {
         match seen {
             Seen::Request { head, .. } => self.said[0].extend(head_things("request", head, self.exact)),
-            Seen::Answer { head, outcome } => {
+            Seen::Answer { head, outcome, .. } => {
                 self.deflate = outcome.as_ref().is_ok_and(|agreed| agreed.deflate.is_some());
                 self.said[1].extend(head_things("answer", head, self.exact));
             }
@@ -144,7 +144,7 @@ impl Listener {
             Seen::Message { from, message } if message.compressed => {
                 self.said[index(*from)].push(message_thing(message));
             }
-            Seen::End { from, unfinished, frame, passed_over } => {
+            Seen::End { from, unfinished, frame, passed_over, .. } => {
                 let mut shown = "ends the stream".to_owned();
                 if *unfinished {
                     shown.push_str(" in the middle of something");

@@ -37,6 +37,8 @@ pub enum Seen<'s> {
     },
     /// The server's answer. [`HandshakeError::Refused`] is no breach.
     Answer {
+        /// What it answers.
+        request: &'s UpgradeRequest,
         /// Its bytes: to the blank line, and the beginning of the body if there is one.
         head: &'s [u8],
         /// What the client makes of it.
@@ -66,6 +68,10 @@ pub enum Seen<'s> {
         unfinished: bool,
         /// The frame that has begun and not ended, if its header was complete.
         frame: Option<&'s Frame>,
+        /// The message that has begun and not ended.
+        message: Option<&'s WholeMessage>,
+        /// The bytes of a frame's header, if that has begun and not ended.
+        header: &'s [u8],
         /// How many bytes came that nobody was to read any more: behind a broken rule, or behind a handshake that failed.
         passed_over: u64,
     },
@@ -106,7 +112,13 @@ enum Phase {
     /// The request has not come.
     Request(HeadReader),
     /// The answer has not come.
-    Answer { handshake: Box<ClientHandshake>, request_len: u64, head: Vec<u8>, early: Vec<u8> },
+    Answer {
+        request: Box<UpgradeRequest>,
+        handshake: Box<ClientHandshake>,
+        request_len: u64,
+        head: Vec<u8>,
+        early: Vec<u8>,
+    },
     /// Frames.
     Open(Box<[Flow; 2]>),
     /// No WebSocket has come of it.
@@ -194,21 +206,28 @@ impl Conversation {
             return;
         }
         // A refusal's body may have no other end than this.
-        if let (Phase::Answer { handshake, head, .. }, Role::Server) = (&mut self.phase, from) {
+        if let (Phase::Answer { request, handshake, head, .. }, Role::Server) = (&mut self.phase, from) {
             let outcome = Err(handshake.give_up());
             if matches!(outcome, Err(HandshakeError::Refused(_))) {
-                see(Seen::Answer { head, outcome: &outcome });
+                see(Seen::Answer { request, head, outcome: &outcome });
                 self.phase = Phase::Other;
             }
         }
-        let (unfinished, frame, behind) = match &self.phase {
-            Phase::Request(reader) => (from == Role::Client && !reader.is_empty(), None, 0),
-            Phase::Answer { head, .. } => (from == Role::Server && !head.is_empty(), None, 0),
-            Phase::Open(flows) => (flows[at].is_unfinished(), flows[at].unfinished_frame(), flows[at].passed_over()),
-            Phase::Other => (false, None, 0),
+        let flow = match &self.phase {
+            Phase::Open(flows) => Some(&flows[at]),
+            _ => None,
         };
-        let passed_over = self.passed_over[at] + behind;
-        see(Seen::End { from, unfinished, frame, passed_over });
+        let unfinished = match &self.phase {
+            Phase::Request(reader) => from == Role::Client && !reader.is_empty(),
+            Phase::Answer { head, .. } => from == Role::Server && !head.is_empty(),
+            Phase::Open(flows) => flows[at].is_unfinished(),
+            Phase::Other => false,
+        };
+        let frame = flow.and_then(Flow::unfinished_frame);
+        let message = flow.and_then(Flow::unfinished_message);
+        let header = flow.map_or(&[][..], Flow::unfinished_header);
+        let passed_over = self.passed_over[at] + flow.map_or(0, Flow::passed_over);
+        see(Seen::End { from, unfinished, frame, message, header, passed_over });
     }
 
     fn push_request(&mut self, bytes: &[u8], see: &mut dyn FnMut(Seen<'_>)) {
@@ -228,7 +247,8 @@ impl Conversation {
         match outcome {
             Ok(request) => {
                 let handshake = Box::new(ClientHandshake::observing(&request));
-                self.phase = Phase::Answer { handshake, request_len, head: Vec::new(), early: Vec::new() };
+                let (request, head, early) = (Box::new(request), Vec::new(), Vec::new());
+                self.phase = Phase::Answer { request, handshake, request_len, head, early };
             }
             Err(rejection) => {
                 if rejection != Rejection::UpgradeMissing {
@@ -244,7 +264,7 @@ impl Conversation {
     }
 
     fn push_answer(&mut self, bytes: &[u8], see: &mut dyn FnMut(Seen<'_>)) {
-        let Phase::Answer { handshake, request_len, head, early } = &mut self.phase else { return };
+        let Phase::Answer { request, handshake, request_len, head, early } = &mut self.phase else { return };
         let judged = bytes.iter().zip(1..).find_map(|(byte, used)| {
             let outcome = handshake.push(&[*byte]).transpose()?;
             Some((used, outcome.map(|(agreed, _)| agreed)))
@@ -252,7 +272,7 @@ impl Conversation {
         let used = judged.as_ref().map_or(bytes.len(), |(used, _)| *used);
         head.extend_from_slice(&bytes[..used]);
         let Some((_, outcome)) = judged else { return };
-        see(Seen::Answer { head, outcome: &outcome });
+        see(Seen::Answer { request, head, outcome: &outcome });
         let (request_len, answer_len, early) = (*request_len, head.len() as u64, std::mem::take(early));
         match outcome {
             Ok(agreed) => self.open(agreed.deflate, request_len, answer_len),

@@ -19,6 +19,7 @@ pub(super) struct Flow {
     from: Role,
     /// The other end, as it would receive this. What it would answer is dropped.
     receiver: Connection,
+    deflate: Option<DeflateParams>,
     now: Instant,
     /// How many bytes of a frame's payload, and of a message, are kept to be shown.
     keep: usize,
@@ -54,6 +55,7 @@ impl Flow {
         Self {
             from,
             receiver: Connection::new(receiver, Arc::new(without_limits()), deflate, now),
+            deflate,
             now,
             keep,
             offset,
@@ -79,6 +81,16 @@ impl Flow {
     /// The frame that has begun and not ended, if its header was complete.
     pub(super) const fn unfinished_frame(&self) -> Option<&Frame> {
         self.frame.as_ref()
+    }
+
+    /// The message that has begun and not ended.
+    pub(super) const fn unfinished_message(&self) -> Option<&WholeMessage> {
+        self.message.as_ref()
+    }
+
+    /// The bytes of a header that is not complete.
+    pub(super) fn unfinished_header(&self) -> &[u8] {
+        &self.head
     }
 
     /// Whether a frame, or a message, has begun and not ended.
@@ -112,9 +124,8 @@ impl Flow {
         let header = RawHeader::read(&self.head);
         if let Some(header) = header {
             self.head.clear();
-            let (payload, utf8_pending) = (Vec::new(), Vec::new());
-            self.frame = Some(Frame { offset, header, received: 0, payload, utf8_pending });
             self.count(&header);
+            self.frame = Some(self.begin(offset, header));
         }
         self.receive(&bytes[..taken], offset, see);
         if let Some(header) = header {
@@ -134,6 +145,24 @@ impl Flow {
         }
     }
 
+    /// The frame of which this is the header, already counted as one of its message's.
+    fn begin(&self, offset: u64, header: RawHeader) -> Frame {
+        let is_data = header.opcode().is_some_and(|opcode| !opcode.is_control());
+        let message = self.message.as_ref().filter(|_| is_data);
+        let is_plain_text = message.is_some_and(|message| message.kind == MessageKind::Text && !message.compressed);
+        let utf8_before = if is_plain_text { self.utf8.pending().to_owned() } else { Vec::new() };
+        Frame {
+            offset,
+            header,
+            received: 0,
+            payload: Vec::new(),
+            part_of: message.map(|message| message.kind),
+            compressed: message.is_some_and(|message| message.compressed),
+            utf8_before,
+            utf8_pending: Vec::new(),
+        }
+    }
+
     /// Counts the frame as one of a message's.
     fn count(&mut self, header: &RawHeader) {
         let kind = match header.opcode() {
@@ -149,9 +178,17 @@ impl Flow {
             _ => return,
         };
         if self.stage == Stage::Open && self.message.is_none() {
-            let (wire_len, compressed) = (header.payload_len(), header.rsv(1));
             self.utf8 = Utf8Validator::new();
-            self.message = Some(WholeMessage { kind, frames: 1, wire_len, compressed, len: 0, payload: Vec::new() });
+            self.message = Some(WholeMessage {
+                kind,
+                frames: 1,
+                wire_len: header.payload_len(),
+                compressed: header.rsv(1) && self.deflate.is_some(),
+                deflate: self.deflate,
+                wire: Vec::new(),
+                len: 0,
+                payload: Vec::new(),
+            });
         }
     }
 
@@ -177,6 +214,10 @@ impl Flow {
         let is_data = header.opcode().is_some_and(|opcode| !opcode.is_control());
         if is_data && self.stage == Stage::Open {
             frame.utf8_pending.extend_from_slice(self.utf8.pending());
+            if let Some(message) = self.message.as_mut().filter(|message| message.compressed) {
+                let room = self.keep.saturating_sub(message.wire.len());
+                message.wire.extend(frame.unmasked().iter().take(room));
+            }
         }
         see(Seen::Frame { from: self.from, frame: &frame });
         match self.stage {

@@ -1,5 +1,6 @@
 //! A frame as it stood on the wire, right or wrong.
 
+use crate::deflate::DeflateParams;
 use crate::wire::{MaskingKey, MessageKind, Opcode, apply_mask};
 
 /// How a header says how long its payload is [RFC 6455 §5.2].
@@ -124,6 +125,12 @@ pub struct Frame {
     pub received: u64,
     /// The first of them as they stood on the wire: all of a control frame, otherwise as many as the conversation keeps.
     pub payload: Vec<u8>,
+    /// For a data frame: what kind of message it is a part of.
+    pub part_of: Option<MessageKind>,
+    /// Whether that message is compressed.
+    pub compressed: bool,
+    /// For a frame of uncompressed text: the bytes that the frame before left over, which begin a character.
+    pub utf8_before: Vec<u8>,
     /// For a frame of uncompressed text: the bytes at its end that begin a character, which the next frame has to finish.
     pub utf8_pending: Vec<u8>,
 }
@@ -160,6 +167,10 @@ pub struct WholeMessage {
     pub wire_len: u64,
     /// Whether it was compressed.
     pub compressed: bool,
+    /// What was agreed on compression.
+    pub deflate: Option<DeflateParams>,
+    /// If it was compressed: the first bytes of all its frames' payloads, unmasked, as many as the conversation keeps.
+    pub wire: Vec<u8>,
     /// Its length in bytes, inflated.
     pub len: u64,
     /// The first of its bytes, inflated: as many as the conversation keeps.

@@ -19,12 +19,21 @@
 
 mod compose;
 mod conversation;
+mod detail;
+mod figure;
 mod flow;
 mod frame;
+mod inflated;
+mod opening;
+mod payload;
 mod sentence;
+
+mod text;
 mod violation;
 
 pub use compose::{ComposeError, ComposedFrame, Composer};
 pub use conversation::{Conversation, EndpointState, Seen};
+pub use detail::{Detail, rule_in_detail};
 pub use frame::{Frame, LengthForm, RawHeader, WholeMessage};
+pub use text::wrap;
 pub use violation::{Breach, Violation};

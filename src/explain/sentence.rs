@@ -3,13 +3,15 @@
 use std::fmt;
 
 use super::conversation::Seen;
+use super::detail::name;
 use super::frame::{Frame, WholeMessage};
+use super::text::{count, shown};
 use crate::handshake::{HandshakeError, Rejection};
 use crate::protocol::Role;
 use crate::wire::{CloseFrame, MessageKind, Opcode};
 
-/// How much of a payload a sentence shows, in characters of text or in bytes.
-const SHOWN: usize = 40;
+/// How much of a payload a sentence shows, in columns.
+const SHOWN: usize = 44;
 
 impl fmt::Display for Seen<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -37,7 +39,7 @@ impl fmt::Display for Seen<'_> {
             Self::End { from, unfinished, passed_over, .. } => {
                 write!(f, "{} ends the stream", name(*from))?;
                 f.write_str(if *unfinished { " in the middle of something" } else { "" })?;
-                if *passed_over > 0 { write!(f, "; {passed_over} bytes were not looked at") } else { Ok(()) }
+                if *passed_over > 0 { write!(f, "; {} not looked at", count(*passed_over, "byte")) } else { Ok(()) }
             }
         }
     }
@@ -56,16 +58,17 @@ fn write_frame(f: &mut fmt::Formatter<'_>, from: Role, frame: &Frame) -> fmt::Re
             write!(f, " rsv{bit}")?;
         }
     }
-    write!(f, ", {} bytes", header.payload_len())?;
+    write!(f, ", {}", count(header.payload_len(), "byte"))?;
     f.write_str(if header.masked() { ", masked" } else { "" })?;
     let payload = frame.unmasked();
     match header.opcode() {
         Some(Opcode::Close) => match CloseFrame::decode(&payload) {
             Ok(close) if payload.is_empty() => write!(f, ": no code ({} to the application)", close.code),
-            Ok(close) => write!(f, ": {} {:?}", close.code, close.reason),
+            Ok(close) if close.reason.is_empty() => write!(f, ": {}", close.code),
+            Ok(close) => write!(f, ": {} {}", close.code, shown(close.reason.as_bytes(), SHOWN)),
             Err(_) => Ok(()),
         },
-        Some(Opcode::Ping | Opcode::Pong) if !payload.is_empty() => write!(f, ": {}", shown(&payload)),
+        Some(Opcode::Ping | Opcode::Pong) if !payload.is_empty() => write!(f, ": {}", shown(&payload, SHOWN)),
         _ => Ok(()),
     }
 }
@@ -75,37 +78,12 @@ fn write_message(f: &mut fmt::Formatter<'_>, from: Role, message: &WholeMessage)
         MessageKind::Text => "text",
         MessageKind::Binary => "binary",
     };
-    write!(f, "{}'s message: {kind}, {} bytes", name(from), message.len)?;
+    write!(f, "{}'s message: {kind}, {}", name(from), count(message.len, "byte"))?;
     if message.frames > 1 {
         write!(f, " in {} frames", message.frames)?;
     }
     if message.compressed {
         write!(f, ", {} on the wire", message.wire_len)?;
     }
-    write!(f, ": {}", shown(&message.payload))
-}
-
-/// The beginning of a payload: as text if it is, otherwise in hexadecimal.
-fn shown(payload: &[u8]) -> String {
-    let text = match std::str::from_utf8(payload) {
-        Ok(text) => Some(text),
-        // Cut inside a character by what is kept.
-        Err(error) if error.error_len().is_none() => std::str::from_utf8(&payload[..error.valid_up_to()]).ok(),
-        Err(_) => None,
-    };
-    let (shown, is_all) = if let Some(text) = text {
-        let start: String = text.chars().take(SHOWN).collect();
-        (format!("{start:?}"), start.len() == payload.len())
-    } else {
-        let start: Vec<String> = payload.iter().take(SHOWN / 2).map(|byte| format!("{byte:02x}")).collect();
-        (start.join(" "), payload.len() <= SHOWN / 2)
-    };
-    if is_all { shown } else { shown + "…" }
-}
-
-const fn name(role: Role) -> &'static str {
-    match role {
-        Role::Client => "client",
-        Role::Server => "server",
-    }
+    write!(f, ": {}", shown(&message.payload, SHOWN))
 }

@@ -13,17 +13,17 @@ use super::fields::is_token_byte;
 
 /// One extension, offered or agreed on.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Extension<'a> {
-    pub(super) name: &'a str,
-    pub(super) params: Vec<(&'a str, Option<Cow<'a, str>>)>,
+pub(crate) struct Extension<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) params: Vec<(&'a str, Option<Cow<'a, str>>)>,
 }
 
 /// Where a value leaves the grammar, in bytes from its start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Malformed(pub(super) usize);
+pub(crate) struct Malformed(pub(crate) usize);
 
 /// Reads a list of at least one extension.
-pub(super) fn parse(value: &str) -> Result<Vec<Extension<'_>>, Malformed> {
+pub(crate) fn parse(value: &str) -> Result<Vec<Extension<'_>>, Malformed> {
     let mut cursor = Cursor { text: value, at: 0 };
     let mut extensions = Vec::new();
     loop {

@@ -5,14 +5,24 @@ use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest as _, Sha1};
 
 /// What is hashed after the key: a number that nobody hashes by chance.
-const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+pub(crate) const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// What Sec-WebSocket-Accept answers to a key.
 pub fn accept_key(key: &str) -> String {
+    STANDARD.encode(digest(key))
+}
+
+/// The hash of a key and the number behind it, which the answer is the base64 of.
+pub(crate) fn digest(key: &str) -> [u8; 20] {
     let mut hash = Sha1::new();
-    hash.update(key.as_bytes());
+    hash.update(key);
     hash.update(GUID);
-    STANDARD.encode(hash.finalize())
+    hash.finalize().into()
+}
+
+/// The bytes that a key is the base64 of, if it is.
+pub(crate) fn decode_key(key: &str) -> Option<Vec<u8>> {
+    STANDARD.decode(key).ok()
 }
 
 /// The key for a nonce.

@@ -8,7 +8,7 @@ use super::{Body, Fields, HandshakeError, Rejection, Request, accept_key, extens
 use crate::deflate::{DeflateOffer, DeflateParams};
 
 /// The name under which compression is offered [RFC 7692 §7].
-pub(super) const DEFLATE: &str = "permessage-deflate";
+pub(crate) const DEFLATE: &str = "permessage-deflate";
 
 /// The protocol versions that are spoken: the same frames, slightly different handshakes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
