@@ -118,6 +118,13 @@ fn every_command_is_understood() {
 }
 
 #[test]
+fn a_frame_is_explained_as_it_is_told() {
+    let block = blocks("console").into_iter().find(|block| block.starts_with("$ loopwire explain ")).unwrap();
+    let (command, told) = block.split_once('\n').unwrap();
+    assert_eq!(loopwire(command.strip_prefix("$ loopwire ").unwrap()), told);
+}
+
+#[test]
 fn the_configuration_file_is_accepted_and_does_what_is_told() {
     let path = std::env::temp_dir().join(format!("loopwire-readme.{}.toml", std::process::id()));
     fs::write(&path, blocks("toml")[0]).unwrap();

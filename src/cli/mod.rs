@@ -16,11 +16,13 @@ mod dial;
 mod diff;
 mod echo;
 mod engine;
+mod explain;
 mod frame;
 mod publish;
 mod raw_line;
 mod recording;
 mod replay;
+mod rules;
 mod serve;
 mod server;
 mod settings;
@@ -134,6 +136,12 @@ enum Command {
     /// Put load on a WebSocket server, of any make, and measure it
     #[command(subcommand, after_help = AFTER_HELP)]
     Bench(bench::BenchCommand),
+    /// Explain frames or a handshake bit by bit: what each byte says, and which rule is broken
+    #[command(after_help = format!("{}\n\n{AFTER_HELP}", explain::HELP))]
+    Explain(explain::ExplainArgs),
+    /// Print every rule that is held against a peer: where it is written, what it costs, and where it is tested
+    #[command(after_help = AFTER_HELP)]
+    Rules(rules::RulesArgs),
     /// Be tested by the Autobahn suite
     #[command(subcommand)]
     Autobahn(autobahn::AutobahnCommand),
@@ -176,6 +184,8 @@ pub(crate) fn main() -> ExitCode {
         Some(Command::Diff(args)) => diff::run(&args),
         Some(Command::Frame(args)) => frame::run(&args),
         Some(Command::Bench(command)) => bench::run(&command),
+        Some(Command::Explain(args)) => explain::run(&args),
+        Some(Command::Rules(args)) => rules::run(&args),
         Some(Command::Autobahn(command)) => autobahn::run(command),
         None => unreachable!("the settings name a command"),
     };

@@ -5,6 +5,7 @@ mod bench;
 mod bench_push;
 mod connect;
 mod diff;
+mod explain;
 mod frame;
 mod peer;
 mod process;
