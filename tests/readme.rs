@@ -62,11 +62,13 @@ fn every_limit_stands_in_the_table_with_its_default() {
 #[test]
 fn help_tells_every_setting_with_its_variable_and_its_default() {
     let benches = ["bench echo", "bench fanout", "bench push", "bench idle", "bench connect"];
-    let others = ["serve", "publish", "subscribe", "echo", "connect", "tap", "replay", "frame", "autobahn client"];
+    let others =
+        ["serve", "publish", "subscribe", "echo", "connect", "tap", "replay", "frame", "violate", "autobahn client"];
     for command in others.into_iter().chain(benches) {
         let url = match command {
             "connect" | "autobahn client" => " ws://localhost/",
             "publish" | "subscribe" => " news",
+            "violate" => " all ws://localhost/",
             "replay" => " day.jsonl ws://localhost/",
             "tap" => " 127.0.0.1:9001 ws://localhost/",
             _ => "",

@@ -33,6 +33,7 @@ mod telling;
 mod terminal;
 mod tokens;
 mod values;
+mod violate;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -133,6 +134,9 @@ enum Command {
     /// Make frames from plain text, right or wrong ones, and write them out or send them to a server
     #[command(after_help = format!("{}\n\n{AFTER_HELP}", frame::LANGUAGE))]
     Frame(Box<frame::FrameArgs>),
+    /// Break rules on purpose, and say whether a server or client answers as the RFCs demand
+    #[command(after_help = AFTER_HELP)]
+    Violate(Box<violate::ViolateArgs>),
     /// Put load on a WebSocket server, of any make, and measure it
     #[command(subcommand, after_help = AFTER_HELP)]
     Bench(bench::BenchCommand),
@@ -183,6 +187,7 @@ pub(crate) fn main() -> ExitCode {
         Some(Command::Replay(args)) => replay::run(&args),
         Some(Command::Diff(args)) => diff::run(&args),
         Some(Command::Frame(args)) => frame::run(&args),
+        Some(Command::Violate(args)) => violate::run(&args),
         Some(Command::Bench(command)) => bench::run(&command),
         Some(Command::Explain(args)) => explain::run(&args),
         Some(Command::Rules(args)) => rules::run(&args),

@@ -16,3 +16,4 @@ mod servers;
 mod settings;
 mod tap;
 mod tools;
+mod violate;
