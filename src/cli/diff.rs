@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use loopwire::Role;
@@ -11,7 +11,7 @@ use loopwire::explain::{Breach, Conversation, Frame, Seen, WholeMessage};
 use loopwire::wire::{CloseFrame, MessageKind, Opcode};
 use serde_json::{Value, json};
 use sha1::{Digest as _, Sha1};
-use similar::{Algorithm, DiffOp, capture_diff_slices};
+use similar::{Algorithm, DiffOp, capture_diff_slices_deadline};
 
 use super::recording::{self, What, unreadable};
 use super::telling::role_name;
@@ -23,6 +23,9 @@ const FLEETING: [&str; 3] = ["date", "sec-websocket-accept", "sec-websocket-key"
 
 /// How much of a payload is shown, in characters, or half as many bytes.
 const SHOWN: usize = 30;
+
+/// How long the fewest differences are looked for, for each direction of a connection; from then on, any that there are.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Args, Debug)]
 pub(crate) struct DiffArgs {
@@ -286,7 +289,8 @@ impl Report {
     /// Compares what one end of a connection said.
     fn direction(&mut self, number: usize, role: Role, old: &[Thing], new: &[Thing]) {
         let keys = |things: &[Thing]| things.iter().map(|thing| thing.key.clone()).collect::<Vec<_>>();
-        let operations = capture_diff_slices(Algorithm::Myers, &keys(old), &keys(new));
+        let deadline = Some(Instant::now() + PATIENCE);
+        let operations = capture_diff_slices_deadline(Algorithm::Myers, &keys(old), &keys(new), deadline);
         let is_equal = operations.iter().all(|operation| matches!(operation, DiffOp::Equal { .. }));
         if !is_equal && !self.json {
             let _ = writeln!(self.out, "connection {number}, {}:", role_name(role));

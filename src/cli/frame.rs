@@ -154,7 +154,6 @@ fn send(url: &str, args: &FrameArgs, texts: &[String], role: Sender) -> Result<E
         }
     }
     if talk.state() != EndpointState::Open {
-        talk.finish()?;
         return Err(Failure::new(Exit::NotConnected, "the opening handshake failed, so no frame was sent"));
     }
     let mut composer = Composer::new(fresh_key).files(read_file).masked(role == Sender::Client);
@@ -173,7 +172,6 @@ fn send(url: &str, args: &FrameArgs, texts: &[String], role: Sender) -> Result<E
     // The server may still say goodbye.
     let goodbye = sending.wait.0.min(Duration::from_secs(1));
     while matches!(talk.listen(goodbye)?, Received::Bytes(_)) {}
-    talk.finish()?;
     Ok(Exit::Done)
 }
 

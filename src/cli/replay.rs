@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use loopwire::Role;
-use loopwire::explain::Conversation;
+use loopwire::explain::{Conversation, EndpointState};
 
 use super::raw_line::Received;
 use super::recording::{self, Entry, What, unreadable};
@@ -33,8 +33,8 @@ pub(crate) struct ReplayArgs {
     #[arg(long, value_name = "BYTES")]
     chop: Option<Size>,
 
-    /// Send when it was sent in the recording, whatever the server says. Otherwise each chunk waits until the server has
-    /// said as much as it had by then
+    /// Send when it was sent in the recording, whatever the server says, once the handshake is answered. Otherwise each
+    /// chunk waits until the server has said as much as it had by then
     #[arg(long)]
     timing: bool,
 
@@ -48,6 +48,10 @@ pub(crate) struct ReplayArgs {
 
 pub(crate) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
     let damaged = |why: String| unreadable(&args.file, &why);
+    if args.talk.records_to(&args.file) {
+        let what = "--record would write over the recording that is replayed: name another file";
+        return Err(Failure::new(Exit::Usage, what));
+    }
     let mut entries = recording::open(&args.file)?;
     // The connection is not made for a recording that has nothing to be said on it.
     let first = loop {
@@ -105,7 +109,10 @@ impl Replay {
     fn entry(&mut self, entry: &Entry) -> Result<(), Failure> {
         if entry.from == Role::Client {
             match self.timing {
-                Some(began) => self.wait_until(entry.at.saturating_sub(began))?,
+                Some(began) => {
+                    self.wait_until(entry.at.saturating_sub(began))?;
+                    self.wait_for_answer()?;
+                }
                 None => self.wait_for_server()?,
             }
         }
@@ -154,6 +161,21 @@ impl Replay {
         Ok(())
     }
 
+    /// Waits until the server has answered the handshake, if it had in the recording: to send frames before would break a
+    /// rule that the recorded client did not break.
+    fn wait_for_answer(&mut self) -> Result<(), Failure> {
+        let deadline = Instant::now() + self.patience;
+        let had_answered = self.recorded.state(Role::Client) != EndpointState::Connecting;
+        while had_answered && self.talk.state() == EndpointState::Connecting && !self.talk.is_over() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if self.talk.listen(left)? == Received::Nothing {
+                self.patience = Duration::ZERO;
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Listens until so long after the beginning.
     fn wait_until(&mut self, at: Duration) -> Result<(), Failure> {
         loop {
@@ -174,7 +196,6 @@ impl Replay {
         self.talk.end()?;
         let (missing, unsent) = (self.said.things.saturating_sub(self.talk.heard()), self.unsent);
         let more = self.talk.heard().saturating_sub(self.said.things);
-        self.talk.finish()?;
         if missing > 0 || more > 0 {
             let (count, what) = if missing > 0 { (missing, "fewer") } else { (more, "more") };
             say_in(Colour::Dim, format_args!("the server said {count} {what} things than in the recording"));

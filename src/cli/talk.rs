@@ -1,7 +1,7 @@
 //! A conversation in which every byte that is sent is one's own: told as it goes, and recorded.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,9 @@ use super::tap::Show;
 use super::tap::narration::{Narrator, Outside, Style};
 use super::values::Span;
 use super::{Exit, Failure, terminal};
+
+/// How often the server is listened to before something is sent.
+const MAX_READS: u32 = 64;
 
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Connecting")]
@@ -51,6 +54,12 @@ impl TalkArgs {
     pub(super) const fn timeout(&self) -> Duration {
         self.connect_timeout.0
     }
+
+    /// Whether what is said is to be recorded in this very file.
+    pub(super) fn records_to(&self, path: &Path) -> bool {
+        let record = self.record.as_deref().and_then(|record| record.canonicalize().ok());
+        record.is_some_and(|record| path.canonicalize().is_ok_and(|path| path == record))
+    }
 }
 
 /// A connection, and all that is made of what passes on it.
@@ -70,7 +79,7 @@ struct Teller {
     began: Instant,
     conversation: Conversation,
     narrator: Narrator,
-    recorder: Option<(PathBuf, Recorder<BufWriter<File>>)>,
+    recorder: Option<(PathBuf, Recorder<File>)>,
     heard: Heard,
     /// Nobody reads standard output any more.
     is_unread: bool,
@@ -193,16 +202,14 @@ impl Talk {
         Ok(received)
     }
 
-    /// Tells what came up to now.
+    /// Tells what came up to now; not all of it, if the server says more than can be told.
     pub(super) fn listen_now(&mut self) -> Result<(), Failure> {
-        while matches!(self.listen(Duration::ZERO)?, Received::Bytes(_)) {}
+        for _ in 0..MAX_READS {
+            if !matches!(self.listen(Duration::ZERO)?, Received::Bytes(_)) {
+                break;
+            }
+        }
         Ok(())
-    }
-
-    /// Writes the rest of the recording.
-    pub(super) fn finish(mut self) -> Result<(), Failure> {
-        let Some((path, recorder)) = &mut self.teller.recorder else { return Ok(()) };
-        recorder.flush().map_err(|error| unwritten(path, &error))
     }
 }
 
@@ -259,11 +266,12 @@ impl Teller {
     }
 }
 
-fn record(path: &Path, url: &str) -> Result<(PathBuf, Recorder<BufWriter<File>>), Failure> {
+fn record(path: &Path, url: &str) -> Result<(PathBuf, Recorder<File>), Failure> {
     let begun = File::create(path).and_then(|file| {
         // Names and passwords in the address are nobody's business who reads the recording.
         let upstream = Uri::parse(url).map_or_else(|_| String::new(), |uri| uri.to_string());
-        Recorder::new(BufWriter::new(file), Some(&upstream))
+        // Line by line, so that it is whole whenever this program is interrupted.
+        Recorder::new(file, Some(&upstream))
     });
     begun.map(|recorder| (path.to_owned(), recorder)).map_err(|error| unwritten(path, &error))
 }

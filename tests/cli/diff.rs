@@ -90,7 +90,7 @@ fn what_was_said_otherwise_is_shown_in_its_place() {
         + close fin 1001 \"\"\n\
         \x20 1 the same\n\
         7 differences in 1 connection; 14 things are the same\n";
-    assert_eq!(told(&outcome), expected);
+    assert_eq!(told(&outcome), expected, "and no colour in a pipe");
 
     let json = diff(&old, &new, &["--json"]);
     let objects: Vec<Value> = told(&json).lines().map(|line| serde_json::from_str(line).unwrap()).collect();

@@ -17,7 +17,7 @@ fn frame(arguments: &[&str]) -> Ended {
     run(loopwire(&[&["frame"], arguments].concat()), b"")
 }
 
-/// The sentences that are told, a line each however they were folded, without their time and place.
+/// The sentences that are told, for programs.
 fn sentences(outcome: &Ended) -> Vec<String> {
     let mut sentences = Vec::new();
     for line in std::str::from_utf8(&outcome.stdout).unwrap().lines() {

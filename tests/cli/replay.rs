@@ -52,7 +52,7 @@ fn however_it_is_cut_the_same_is_said() {
         let (first, again) = (File::named("first"), File::named("again"));
         let made = run(loopwire(&["frame", "--to", &url, "--record", first.path(), "--wait", "100ms", frames]), b"");
         assert_eq!(made.code, Some(0), "{}", made.stderr);
-        for how in [&["--chop", "1"][..], &[], &["--timing", "--chop", "7"]] {
+        for how in [&["--chop", "1"][..], &["--chop", "7"], &[]] {
             let replayed = replay(&[&[first.path(), &url, "--record", again.path()], how].concat());
             assert_eq!(replayed.code, Some(0), "{}", replayed.stderr);
             assert_eq!(again.said("client"), first.said("client"), "byte for byte");
@@ -94,6 +94,46 @@ fn each_chunk_waits_for_what_the_server_had_said_by_then() {
     let outcome = replay(&[file.path(), &url, "--patience", "60s"]);
     assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""));
     server.join().unwrap();
+}
+
+#[test]
+fn recorded_pauses_are_kept_if_wanted() {
+    let (_server, url) = Process::server(&["echo", "--listen", "127.0.0.1:0"]);
+    let asks = request(KEY);
+    let text = recording(&[
+        (0, "client", Some(&asks)),
+        (0, "server", Some(&answer(ACCEPT, ""))),
+        (0, "client", Some(b"\x89\x80\0\0\0\0")),
+        (0, "client", None),
+    ]);
+    // A pause that nothing else would make.
+    let file = File::with("pauses", text.replace("\"at\":0.002", "\"at\":0.2"));
+    let again = File::named("pauses-again");
+    let outcome = replay(&[file.path(), &url, "--timing", "--record", again.path()]);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    assert_eq!(again.said("client"), file.said("client"), "byte for byte");
+    let lines = std::fs::read_to_string(again.path()).unwrap();
+    let lines = lines.lines().skip(1).map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let at: Vec<f64> = lines.filter(|line| line["from"] == "client").map(|line| line["at"].as_f64().unwrap()).collect();
+    assert!(at[1] >= 0.2, "not before its time: {at:?}");
+}
+
+#[test]
+fn what_a_tap_has_recorded_is_said_again() {
+    let (_server, url) = Process::server(&["echo", "--listen", "127.0.0.1:0"]);
+    let (tapped, again) = (File::named("tapped"), File::named("tapped-again"));
+    let (tap, through) = Process::server(&["tap", "127.0.0.1:0", &url, "--quiet", "--record", tapped.path()]);
+    let lines: Vec<String> = (0..200).map(|number| format!("line {number} with more of the same\n")).collect();
+    let lines = lines.concat();
+    let talked = run(loopwire(&["connect", &through]), lines.as_bytes());
+    assert_eq!(talked.stdout, lines.as_bytes(), "{}", talked.stderr);
+    tap.signal("TERM");
+    assert_eq!(tap.ended().code, Some(0));
+    let replayed = replay(&[tapped.path(), &url, "--chop", "1", "--show", "none", "--record", again.path()]);
+    assert_eq!((replayed.code, replayed.stderr.as_str()), (Some(0), ""));
+    let compared = run(loopwire(&["diff", tapped.path(), again.path()]), b"");
+    assert_eq!(compared.code, Some(0), "{}", String::from_utf8_lossy(&compared.stdout));
+    assert!(String::from_utf8(compared.stdout).unwrap().starts_with("the same was said: 1 connection, "));
 }
 
 /// Two connections at a time, each with a frame of its own.
@@ -197,4 +237,7 @@ fn bad_input_is_one_sentence_and_its_code() {
         assert!(outcome.stdout.is_empty());
     }
     server.join().unwrap();
+    let onto_itself = replay(&[damaged.path(), "ws://127.0.0.1:1/", "--record", damaged.path()]);
+    assert_eq!(onto_itself.code, Some(2), "{}", onto_itself.stderr);
+    assert!(std::fs::metadata(damaged.path()).unwrap().len() > 100, "and it is still there");
 }
