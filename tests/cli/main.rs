@@ -7,6 +7,7 @@ mod connect;
 mod diff;
 mod explain;
 mod frame;
+mod learn;
 mod peer;
 mod process;
 mod recordings;

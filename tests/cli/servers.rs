@@ -118,13 +118,17 @@ fn health_is_answered_beside_the_websocket() {
 }
 
 #[test]
-fn the_page_is_served_and_nothing_from_elsewhere() {
+fn the_pages_are_served_and_nothing_from_elsewhere() {
     let (_server, authority) = server(&["serve", "--memory"]);
     for (path, content_type) in [
         ("/", "text/html"),
         ("/page/style.css", "text/css"),
         ("/page/client.js", "text/javascript"),
         ("/page/page.js", "text/javascript"),
+        ("/learn", "text/html"),
+        ("/learn/style.css", "text/css"),
+        ("/learn/draw.js", "text/javascript"),
+        ("/learn/learn.js", "text/javascript"),
     ] {
         let (head, body) = http(&authority, &format!("GET {path}"));
         let head = head.to_lowercase();

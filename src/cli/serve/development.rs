@@ -95,10 +95,12 @@ pub(crate) fn new_secret() -> String {
 /// The page at `/`, and tokens for whoever asks.
 pub(super) fn add_pages(gateway: Gateway, secret: &str) -> Gateway {
     let issuer = Issuer::new(secret);
-    page::add_to(gateway).page_with(TOKEN_PATH, move |request| token_for(request, &issuer)).reload_with(|| {
-        log::warn!("SIGHUP: of the settings nothing is read again in development mode, start it again instead");
-        None
-    })
+    page::add_to(gateway, &page::FILES).page_with(TOKEN_PATH, move |request| token_for(request, &issuer)).reload_with(
+        || {
+            log::warn!("SIGHUP: of the settings nothing is read again in development mode, start it again instead");
+            None
+        },
+    )
 }
 
 /// Answers `?user=NAME` with a token of that user.
@@ -154,7 +156,8 @@ pub(super) fn hints(url: &str, data: Option<&Path>, secret: &str) {
     let token = Issuer::new(secret).issue(&claims);
     say(format_args!(
         "\n  Development mode: on this machine, everybody may do everything. {kept}\n\n  \
-         Open {url} in a browser. From another terminal, subscribe, and publish:\n    \
+         Open {url} in a browser, and {url}/learn to see every bit of a WebSocket.\n  \
+         From another terminal, subscribe, and publish:\n    \
          loopwire subscribe news\n    \
          curl {insecure}{url}/api/publish -d '{{\"channel\": \"news\", \"data\": {{\"hello\": \"world\"}}}}'\n  \
          A token of the user {USER}:\n    {token}\n  \

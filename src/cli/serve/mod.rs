@@ -1,10 +1,11 @@
 //! `loopwire serve`: the push server.
 //!
-//! [`policy`] and [`channels`] are its settings, [`development`] is what it does when nobody has made any, [`reload`] reads
-//! them again.
+//! [`policy`] and [`channels`] are its settings, [`development`] is what it does when nobody has made any, with a [`page`]
+//! to try it and one to [`learn`] from, [`reload`] reads the settings again.
 
 mod channels;
 mod development;
+mod learn;
 mod page;
 mod policy;
 mod reload;
@@ -23,6 +24,7 @@ use super::settings::{Settings, SettingsError};
 use super::values::Size;
 use super::{Exit, Failure, server};
 use channels::ChannelArgs;
+use learn::Learn;
 use policy::{AccessArgs, ApiArgs, ClientLimitArgs, HookArgs};
 
 pub(crate) use channels::tables;
@@ -92,22 +94,22 @@ pub(crate) fn run(args: &ServeArgs, settings: Settings) -> Result<Exit, Failure>
             log::warn!("{remark}");
         }
     }
-    let secret = config.token.hmac_secret.clone();
+    let (secret, origins) = (config.token.hmac_secret.clone(), config.origins.clone());
     let server = server::listen(args.builder(), &args.listen)?;
-    let mut gateway = Gateway::new(config, args.open_store(server.handle())?, server.handle()).map_err(wrong)?;
+    let gateway = Gateway::new(config, args.open_store(server.handle())?, server.handle()).map_err(wrong)?;
     let urls = server::urls(&server, &args.listen, "http");
     match server::announce(&urls) {
         Exit::Done => {}
         exit => return Ok(exit),
     }
-    match (secret, urls.first()) {
+    let outcome = match (secret, urls.first()) {
         (Some(secret), Some(url)) if is_development => {
             development::hints(url, args.store.dir(), &secret);
-            gateway = development::add_pages(gateway, &secret);
+            server.run(Learn::beside(development::add_pages(gateway, &secret), origins))
         }
-        _ => gateway = reload::add_to(gateway, settings),
-    }
-    server.run(gateway).map_err(|error| Failure::new(Exit::Failed, error))?;
+        _ => server.run(reload::add_to(gateway, settings)),
+    };
+    outcome.map_err(|error| Failure::new(Exit::Failed, error))?;
     Ok(Exit::Done)
 }
 

@@ -1,10 +1,13 @@
-//! The page at `/`: its files, and what they may do. Nothing is fetched from anywhere else, and nothing else would be
-//! allowed to.
+//! The page at `/`: its files; and what the files of any page may do. Nothing is fetched from anywhere else, and nothing
+//! else would be allowed to.
 
 use loopwire::gateway::Gateway;
 use loopwire::handshake::Response;
 
-const FILES: [(&str, &str, &str); 4] = [
+/// A path, its media type, and what is there.
+pub(super) type File = (&'static str, &'static str, &'static str);
+
+pub(super) const FILES: [File; 4] = [
     ("/", "text/html; charset=utf-8", include_str!("page/index.html")),
     ("/page/style.css", "text/css; charset=utf-8", include_str!("page/style.css")),
     ("/page/client.js", "text/javascript; charset=utf-8", include_str!("page/client.js")),
@@ -22,9 +25,9 @@ const FIELDS: [(&str, &str); 3] = [
     ("Cache-Control", "no-cache"),
 ];
 
-/// The gateway with the page.
-pub(super) fn add_to(gateway: Gateway) -> Gateway {
-    FILES.into_iter().fold(gateway, |gateway, (path, content_type, text)| {
+/// The gateway with these files.
+pub(super) fn add_to(gateway: Gateway, files: &[File]) -> Gateway {
+    files.iter().fold(gateway, |gateway, &(path, content_type, text)| {
         let response = Response::new(200).with_body(content_type, text);
         let response = FIELDS
             .into_iter()
