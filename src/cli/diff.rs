@@ -253,7 +253,8 @@ fn message_thing(message: &WholeMessage) -> Thing {
 fn payload_thing(start: &str, payload: &[u8], len: u64) -> Thing {
     let (excerpt, is_all) = excerpt(payload);
     if is_all && payload.len() as u64 == len {
-        return Thing::new(format!("{start}, {len} bytes{}{excerpt}", if len == 0 { "" } else { ": " }));
+        let unit = if len == 1 { "byte" } else { "bytes" };
+        return Thing::new(format!("{start}, {len} {unit}{}{excerpt}", if len == 0 { "" } else { ": " }));
     }
     let digest = Sha1::digest(payload);
     let hex: String = digest.iter().fold(String::new(), |mut hex, byte| {
@@ -345,15 +346,13 @@ impl Report {
             self.object(&json!({"equal": is_same, "differences": self.differences, "same": self.same}));
             return;
         }
-        let connections =
-            if connections == 1 { "1 connection".to_owned() } else { format!("{connections} connections") };
+        let count = |number: u64, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
+        let (connections, same) = (count(connections as u64, "connection"), self.same);
         let (text, colour) = if is_same {
-            (format!("the same was said: {connections}, {} things", self.same), Colour::Green)
+            (format!("the same was said: {connections}, {same} things"), Colour::Green)
         } else {
-            (
-                format!("{} differences in {connections}; {} things are the same", self.differences, self.same),
-                Colour::Red,
-            )
+            let differences = count(self.differences, "difference");
+            (format!("{differences} in {connections}; {same} things are the same"), Colour::Red)
         };
         let _ = writeln!(self.out, "{}", paint(text, colour, self.coloured));
     }

@@ -81,12 +81,12 @@ fn what_was_said_otherwise_is_shown_in_its_place() {
     assert_eq!(outcome.code, Some(10));
     let expected = "connection 0, server:\n\
         \x20 5 the same\n\
-        - text fin, 1 bytes: \"B\"\n\
-        - text fin, 1 bytes: \"C\"\n\
+        - text fin, 1 byte: \"B\"\n\
+        - text fin, 1 byte: \"C\"\n\
         - close fin 1000 \"\"\n\
-        + binary fin, 1 bytes: \"B\"\n\
+        + binary fin, 1 byte: \"B\"\n\
         + text, 0 bytes\n\
-        + continuation fin, 1 bytes: \"C\"\n\
+        + continuation fin, 1 byte: \"C\"\n\
         + close fin 1001 \"\"\n\
         \x20 1 the same\n\
         7 differences in 1 connection; 14 things are the same\n";
