@@ -18,6 +18,7 @@ mod echo;
 mod engine;
 mod explain;
 mod frame;
+mod lint;
 mod publish;
 mod raw_line;
 mod recording;
@@ -137,6 +138,9 @@ enum Command {
     /// Break rules on purpose, and say whether a server or client answers as the RFCs demand
     #[command(after_help = AFTER_HELP)]
     Violate(Box<violate::ViolateArgs>),
+    /// Find every broken rule in a recording, or in a capture of the network
+    #[command(after_help = AFTER_HELP)]
+    Lint(lint::LintArgs),
     /// Put load on a WebSocket server, of any make, and measure it
     #[command(subcommand, after_help = AFTER_HELP)]
     Bench(bench::BenchCommand),
@@ -188,6 +192,7 @@ pub(crate) fn main() -> ExitCode {
         Some(Command::Diff(args)) => diff::run(&args),
         Some(Command::Frame(args)) => frame::run(&args),
         Some(Command::Violate(args)) => violate::run(&args),
+        Some(Command::Lint(args)) => lint::run(&args),
         Some(Command::Bench(command)) => bench::run(&command),
         Some(Command::Explain(args)) => explain::run(&args),
         Some(Command::Rules(args)) => rules::run(&args),

@@ -8,6 +8,7 @@ mod diff;
 mod explain;
 mod frame;
 mod learn;
+mod lint;
 mod peer;
 mod process;
 mod recordings;
