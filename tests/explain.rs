@@ -148,3 +148,35 @@ fn the_states_of_both_ends_follow_the_closes() {
     conversation.push(Role::Server, b"\x88\x00", &mut see);
     assert_eq!(states(&conversation), [Closed; 2]);
 }
+
+#[test]
+fn whatever_is_seen_is_explained_in_eighty_columns() {
+    let answer = [ANSWER, b"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"].concat();
+    let frames = b"\xc1\x07\xf2\x48\xcd\xc9\xc9\x07\x00\x01\x02\xce\xba\x00\x01\xe1\
+        \x80\x03\xbd\xb9a\x89\x02\x1b[\x88\x05\x03\xe8bye";
+    let mut conversations = 0;
+    // A byte of the handshake or of the frames is another one, is missing, or is there twice; at each place one of these.
+    for (part, bytes) in [REQUEST, &answer, frames].into_iter().enumerate() {
+        for at in 0..bytes.len() {
+            let twice = bytes[at..=at].repeat(2);
+            let others = [&[0x00][..], b"\xff", b"\x1b", b"\x81", b"\r\n", b"", &twice];
+            let other = others[at % others.len()];
+            let mut parts = [REQUEST.to_vec(), answer.clone(), frames.to_vec()];
+            parts[part].splice(at..=at, other.iter().copied());
+            let mut conversation = Conversation::new(Instant::now());
+            let mut see = |seen: Seen<'_>| {
+                let text = seen.detail().to_string();
+                for line in text.lines() {
+                    assert!(line.chars().count() <= 80 && !line.contains(|c: char| c.is_control()), "{line:?}");
+                }
+                assert!(text.is_empty() || text.ends_with('\n'), "{text:?}");
+            };
+            conversation.push(Role::Client, &parts[0], &mut see);
+            conversation.push(Role::Server, &[&parts[1][..], &parts[2]].concat(), &mut see);
+            conversation.end(Role::Client, &mut see);
+            conversation.end(Role::Server, &mut see);
+            conversations += 1;
+        }
+    }
+    assert!(conversations > 300, "{conversations}");
+}

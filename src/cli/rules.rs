@@ -7,6 +7,7 @@ use loopwire::explain::{rule_in_detail, wrap};
 use loopwire::wire::{Owed, Rule};
 use serde_json::{Value, json};
 
+use super::telling::owed_json;
 use super::{Exit, Failure, print};
 
 #[derive(Args, Debug)]
@@ -77,8 +78,7 @@ fn json_of(rule: &Rule) -> Value {
         "id": rule.id,
         "section": rule.section,
         "sentence": rule.sentence,
-        "close": rule.close_code().map(|code| code.0),
-        "status": rule.status(),
+        "owed": owed_json(rule),
         "autobahn": rule.autobahn,
         "test": rule.test,
     })

@@ -24,17 +24,21 @@ pub(crate) fn owed_text(rule: &Rule) -> String {
 /// A broken rule's keys, for tap and lint alike.
 pub(crate) fn violation_details(violation: &Violation, object: &mut Map<String, Value>) {
     let rule = violation.rule();
-    let owed = match rule.owed {
-        Owed::Close(_) => json!({"close": rule.close_code().map(|code| code.0)}),
-        Owed::Status(status) => json!({"status": status}),
-        Owed::Failure => json!("failure"),
-        Owed::Nothing => json!("nothing"),
-    };
     object.insert("rule".to_owned(), rule.id.into());
     object.insert("section".to_owned(), rule.section.into());
     object.insert("offset".to_owned(), violation.offset.into());
-    object.insert("owed".to_owned(), owed);
+    object.insert("owed".to_owned(), owed_json(rule));
     object.insert("autobahn".to_owned(), rule.autobahn.into());
+}
+
+/// What the breach of a rule is answered with, for programs.
+pub(crate) fn owed_json(rule: &Rule) -> Value {
+    match rule.owed {
+        Owed::Close(code) => json!({"close": code.0}),
+        Owed::Status(status) => json!({"status": status}),
+        Owed::Failure => json!("failure"),
+        Owed::Nothing => json!("nothing"),
+    }
 }
 
 pub(crate) const fn role_name(role: Role) -> &'static str {

@@ -4,6 +4,9 @@
 //! part: bytes in, what is [`Seen`] out. Its judgement is the engine's own, because each direction is read by a
 //! [`Connection`](crate::protocol::Connection) in the receiver's role.
 //!
+//! What is seen is told in a sentence by its `Display`, and in detail by [`Seen::detail`]: a frame as RFC 6455 §5.2 draws it, a
+//! handshake field by field, a broken [`Rule`](crate::wire::Rule) with what it costs and where it is tested.
+//!
 //! ```
 //! use std::time::Instant;
 //!

@@ -12,7 +12,10 @@ use loopwire::Role;
 use loopwire::deflate::{DeflateOffer, DeflateParams};
 use loopwire::explain::{Breach, Conversation, Seen};
 use loopwire::wire::ProtocolError;
+use serde_json::{Map, Value};
 
+use super::tap::narration::{details, kind, sender};
+use super::telling::role_name;
 use super::terminal::{self, Colour, paint};
 use super::{Exit, Failure, print};
 use input::{Part, Source};
@@ -51,6 +54,10 @@ pub(crate) struct ExplainArgs {
     /// --deflate='server_no_context_takeover; client_max_window_bits=10'
     #[arg(long, value_name = "PARAMETERS", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     deflate: Option<Agreed>,
+
+    /// Print a JSON object per line, as `tap` does, and the bytes of frames with it in hexadecimal
+    #[arg(long)]
+    json: bool,
 }
 
 /// An end of the conversation.
@@ -125,7 +132,7 @@ pub(crate) fn run(args: &ExplainArgs) -> Result<Exit, Failure> {
         return usage("a handshake comes before the frames: give its request and answer first");
     }
     conversation = conversation.keep(usize::MAX);
-    let mut told = Told { guessed_plain: args.deflate.is_none(), ..Told::default() };
+    let mut told = Told { json: args.json, guessed_plain: args.deflate.is_none(), ..Told::default() };
     for part in &parts {
         let (Part::Head(from, bytes) | Part::Frames(from, bytes)) = part;
         conversation.push(*from, bytes, &mut |seen| told.see(&seen));
@@ -139,6 +146,8 @@ pub(crate) fn run(args: &ExplainArgs) -> Result<Exit, Failure> {
 /// What is to be printed.
 #[derive(Default)]
 struct Told {
+    /// A line of JSON each.
+    json: bool,
     /// Each with what belongs to it; an empty line comes between.
     blocks: Vec<String>,
     /// What was broken in the frame that is not complete yet.
@@ -152,16 +161,18 @@ struct Told {
 
 impl Told {
     fn see(&mut self, seen: &Seen<'_>) {
-        let text = seen.detail().to_string();
+        let text = if self.json { json_line(seen) } else { seen.detail().to_string() };
         match seen {
             Seen::Violation(violation) => {
                 self.is_broken = true;
                 match violation.breach {
+                    Breach::Request(_) | Breach::Answer(_) if self.json => self.append(&text),
                     Breach::Request(_) | Breach::Answer(_) => self.append(&format!("\n{text}")),
                     Breach::DataBeforeAnswer => self.blocks.push(text),
                     _ => self.held.push_str(&text),
                 }
-                if self.guessed_plain && violation.breach == Breach::Frame(ProtocolError::ReservedBit(1)) {
+                if self.guessed_plain && !self.json && violation.breach == Breach::Frame(ProtocolError::ReservedBit(1))
+                {
                     self.held.push_str("  Perhaps   compression was agreed on: then say so by --deflate\n");
                 }
             }
@@ -206,7 +217,7 @@ impl Told {
         self.append(&held);
         let coloured = terminal::colour_on_stdout();
         let blocks: Vec<String> = self.blocks.iter().map(|block| coloured_block(block, coloured)).collect();
-        let printed = print(&blocks.join("\n"));
+        let printed = print(&blocks.join(if self.json { "" } else { "\n" }));
         if printed != Exit::Done {
             return Ok(printed);
         }
@@ -221,6 +232,27 @@ impl Told {
             None => Ok(Exit::Done),
         }
     }
+}
+
+/// What was seen as an object in a line.
+fn json_line(seen: &Seen<'_>) -> String {
+    let mut object = Map::new();
+    let mut add = |key: &str, value: Value| object.insert(key.to_owned(), value);
+    add("event", kind(seen).into());
+    add("from", role_name(sender(seen)).into());
+    add("sentence", seen.to_string().into());
+    if let Seen::Frame { frame, .. } | Seen::End { frame: Some(frame), .. } = seen {
+        add("header", hex(frame.header.bytes()).into());
+        add("key", frame.header.masking_key().map(|key| hex(&key.0)).into());
+        add("payload", hex(&frame.payload).into());
+        add("unmasked", hex(&frame.unmasked()).into());
+    }
+    details(seen, &mut object);
+    Value::Object(object).to_string() + "\n"
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |text, byte| text + &format!("{byte:02x}"))
 }
 
 /// A block with its first line, and what is broken in it, in colour.

@@ -184,7 +184,7 @@ pub(super) fn left_out_json(lines: u64) -> String {
     format!("{}\n", json!({"event": "left-out", "lines": lines}))
 }
 
-fn sender(seen: &Seen<'_>) -> Role {
+pub(crate) fn sender(seen: &Seen<'_>) -> Role {
     match seen {
         Seen::Answer { .. } => Role::Server,
         Seen::Violation(violation) => violation.by,
@@ -193,7 +193,7 @@ fn sender(seen: &Seen<'_>) -> Role {
     }
 }
 
-fn kind(seen: &Seen<'_>) -> &'static str {
+pub(crate) fn kind(seen: &Seen<'_>) -> &'static str {
     match seen {
         Seen::Request { .. } => "request",
         Seen::Answer { .. } => "answer",
@@ -225,7 +225,7 @@ fn section(seen: &Seen<'_>) -> &'static str {
     }
 }
 
-fn details(seen: &Seen<'_>, object: &mut Map<String, Value>) {
+pub(crate) fn details(seen: &Seen<'_>, object: &mut Map<String, Value>) {
     let mut add = |key: &str, value: Value| {
         object.insert(key.to_owned(), value);
     };
