@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -19,6 +20,7 @@ TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()
 TOOLS = TARGET / "tools"
 START_TIMEOUT = 30
 WEBSOCKETS = "websockets==17.4"
+WS = "ws@8.23.0"
 CHROMIUM_FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--remote-debugging-port=0",
@@ -65,6 +67,17 @@ def stop(process: subprocess.Popen) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def install_ws() -> Path:
+    """The folder that has node `ws`, to be NODE_PATH."""
+    modules = TOOLS / "node" / "node_modules"
+    installed = modules / "ws" / "package.json"
+    if not installed.exists() or json.loads(installed.read_text())["version"] != WS.split("@")[1]:
+        print(f"installing {WS}", flush=True)
+        (TOOLS / "node").mkdir(parents=True, exist_ok=True)
+        run_tool(["npm", "install", "--prefix", TOOLS / "node", "--no-save", "--no-audit", "--no-fund", "--silent", WS])
+    return modules
 
 
 def install_websockets() -> Path:

@@ -155,12 +155,7 @@ pub(super) fn server(probe: &Probe, line: RawLine, good: &Head, times: Times) ->
             let request = good.changed(*change);
             let supposed = if is_valid(&request) { request.clone() } else { good.bytes() };
             talk.suppose(&supposed);
-            talk.send(&request);
-            match then {
-                Then::Wait => {}
-                Then::Frames => talk.send(&fence(Role::Client)),
-                Then::End => talk.end(),
-            }
+            then.send(&mut talk, request, Role::Client);
             talk.listen(patience, |heard| heard.status().is_some());
             match talk.heard.status() {
                 Some(101) => {
@@ -198,16 +193,24 @@ pub(super) fn client(probe: &Probe, line: RawLine, times: Times) -> Outcome {
             frames_judged(&mut talk, probe.demands, *closes, Role::Server, patience)
         }
         Sends::Head { change, then } => {
-            talk.send(&good.changed(*change));
-            match then {
-                Then::Wait => {}
-                Then::Frames => talk.send(&fence(Role::Server)),
-                Then::End => talk.end(),
-            }
+            then.send(&mut talk, good.changed(*change), Role::Server);
             answered(&mut talk, probe.demands, patience)
         }
     };
     with_breach(outcome, &talk.heard)
+}
+
+impl Then {
+    /// Sends a head and what follows it, all at once, so that how it is cut on the way makes no difference to the verdict.
+    fn send(self, talk: &mut Talk, mut head: Vec<u8>, us: Role) {
+        if self == Self::Frames {
+            head.extend(fence(us));
+        }
+        talk.send(&head);
+        if self == Self::End {
+            talk.end();
+        }
+    }
 }
 
 const EXTENSIONS: &str = "Sec-WebSocket-Extensions";

@@ -230,7 +230,7 @@ const ROWS: &[Row] = &[
     ),
     (
         Rule::DEFLATE_PARAMETERS,
-        Must,
+        Should,
         Open,
         "right: bad offer, then good",
         With(EXTENSIONS, b"permessage-deflate; server_max_window_bits=7, permessage-deflate"),
