@@ -6,6 +6,9 @@ use loopwire::explain::{Conversation, EndpointState, Frame, Seen, WholeMessage};
 use loopwire::{Closed, MessageKind, Role, Side};
 use serde_json::{Value, json};
 
+/// The longest payload of a frame that is also explained as text, in bytes: that is several times as long.
+const EXPLAINED: u64 = 256;
+
 /// What there is to say of it; of the end of a stream, nothing that a Close had not said.
 pub(super) fn of(seen: &Seen<'_>) -> Option<Value> {
     let mut value = match seen {
@@ -31,6 +34,9 @@ pub(super) fn of(seen: &Seen<'_>) -> Option<Value> {
         _ => return None,
     };
     value["sentence"] = json!(seen.to_string());
+    if !matches!(seen, Seen::Frame { frame, .. } if frame.received > EXPLAINED) {
+        value["detail"] = json!(seen.detail().to_string());
+    }
     Some(value)
 }
 

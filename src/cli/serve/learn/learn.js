@@ -173,6 +173,10 @@ function draw(seen) {
     frame: () => [`A frame that the ${seen.from === "client" ? "browser" : "server"} sent`, drawFrame(seen)],
   }[seen.seen]?.() ?? ["What has passed", { view: make("p", {}, `${seen.sentence}.`), takes: 0 }];
   at("detail-title").textContent = title;
+  if (seen.detail) {
+    const text = [seen.detail, seen.message?.compressed && seen.message.detail].filter(Boolean).join("\n");
+    view.append(make("details", {}, make("summary", {}, "The same as loopwire explain tells it"), make("pre", { className: "explained", tabIndex: 0 }, text)));
+  }
   at("detail").replaceChildren(view);
   return takes;
 }
