@@ -6,6 +6,7 @@ use clap::Args;
 use loopwire::explain::{rule_in_detail, wrap};
 use loopwire::wire::{Owed, Rule};
 use serde_json::{Value, json};
+use strsim::levenshtein;
 
 use super::telling::owed_json;
 use super::{Exit, Failure, print};
@@ -36,7 +37,7 @@ pub(crate) fn run(args: &RulesArgs) -> Result<Exit, Failure> {
 /// The rule of that name; if there is none, a sentence with the nearest name.
 pub(crate) fn find(id: &str) -> Result<&'static Rule, String> {
     Rule::find(id).ok_or_else(|| {
-        let nearest = Rule::ALL.iter().min_by_key(|rule| (!rule.id.contains(id), distance(id, rule.id)));
+        let nearest = Rule::ALL.iter().min_by_key(|rule| (!rule.id.contains(id), levenshtein(id, rule.id)));
         let nearest = nearest.map_or("", |rule| rule.id);
         format!("no rule is called {id:?}; the nearest name is {nearest}, and `loopwire rules` tells all")
     })
@@ -84,20 +85,6 @@ fn json_of(rule: &Rule) -> Value {
     })
 }
 
-/// How many letters have to be put in, left out or changed to make one of the other.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, to) in b.chars().enumerate() {
-            let changed = diagonal + usize::from(from != to);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.chars().count()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,6 +101,5 @@ mod tests {
             let error = find(id).unwrap_err();
             assert!(error.contains(&format!("is {nearest},")), "{error}");
         }
-        assert_eq!((distance("kitten", "sitting"), distance("", "abc"), distance("abc", "abc")), (3, 3, 0));
     }
 }

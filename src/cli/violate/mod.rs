@@ -12,7 +12,6 @@ mod frames;
 mod head;
 mod judge;
 mod listing;
-mod nearest;
 mod probe;
 mod report;
 mod requests;
@@ -42,7 +41,7 @@ use super::dial::{Field, field, trusted, url};
 use super::raw_line::RawLine;
 use super::terminal::say;
 use super::values::Span;
-use super::{Exit, Failure};
+use super::{Exit, Failure, rules};
 
 #[derive(Args, Debug)]
 pub(crate) struct ViolateArgs {
@@ -110,7 +109,7 @@ impl ViolateArgs {
 pub(crate) fn run(args: &ViolateArgs) -> Result<Exit, Failure> {
     let rule = match args.rule.as_deref() {
         None | Some("all") => None,
-        Some(id) => Some(Rule::find(id).ok_or_else(|| Failure::new(Exit::Usage, nearest::unknown(id)))?),
+        Some(id) => Some(rules::find(id).map_err(|what| Failure::new(Exit::Usage, what))?),
     };
     if args.list {
         return Ok(listing::print(rule, args.json));
