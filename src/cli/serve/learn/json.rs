@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 const EXPLAINED: u64 = 256;
 
 /// What there is to say of it; of the end of a stream, nothing that a Close had not said.
-pub(super) fn of(seen: &Seen<'_>) -> Option<Value> {
+///
+/// `explained`: with the text that a terminal shows of it, unless that is long.
+pub(super) fn of(seen: &Seen<'_>, explained: bool) -> Option<Value> {
     let mut value = match seen {
         Seen::Request { head, .. } => json!({
             "seen": "request",
@@ -34,7 +36,12 @@ pub(super) fn of(seen: &Seen<'_>) -> Option<Value> {
         _ => return None,
     };
     value["sentence"] = json!(seen.to_string());
-    if !matches!(seen, Seen::Frame { frame, .. } if frame.received > EXPLAINED) {
+    let is_short = match seen {
+        Seen::Frame { frame, .. } => frame.received <= EXPLAINED,
+        Seen::Message { message, .. } => message.compressed && message.len <= 4 * EXPLAINED,
+        _ => true,
+    };
+    if explained && is_short {
         value["detail"] = json!(seen.detail().to_string());
     }
     Some(value)

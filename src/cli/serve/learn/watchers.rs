@@ -34,8 +34,15 @@ const SHOWN: usize = 4096;
 /// In how many frames an answer is sent at most, however small they are asked for.
 const MAX_FRAMES: usize = 64;
 
-/// How much is told at once of what came at once: more than a watcher is sent before it has to read.
+/// When so much waits to be sent to a watcher, in bytes, it misses what comes until it has read. All frames of an answer of
+/// the page's longest example are less.
+const MAX_WAITING: usize = 512 << 10;
+
+/// How much is told at once of what came at once.
 const AT_ONCE: usize = 512;
+
+/// How much of that is explained as in a terminal, too, which makes it many times as long.
+const EXPLAINED: usize = 8;
 
 /// What a connection of the page is.
 #[derive(Clone, Copy, Debug)]
@@ -201,7 +208,7 @@ impl Watchers {
         let mut news = Vec::new();
         echo.conversation.push(from, bytes, &mut |seen| {
             if news.len() < AT_ONCE {
-                news.extend(json::of(&seen));
+                news.extend(json::of(&seen, news.len() < EXPLAINED));
             } else {
                 *missed += 1;
             }
@@ -261,6 +268,9 @@ impl Watcher {
         let at = connections.now().saturating_duration_since(self.since).as_millis();
         what["at"] = json!(u64::try_from(at).unwrap_or(u64::MAX));
         // One that is closing has seen enough.
-        self.full |= connections.send(id, &*what.to_string()) == Ok(Sent::Backpressure);
+        if connections.send(id, &*what.to_string()) == Ok(Sent::Backpressure) {
+            // When that has left, `go_on` follows.
+            self.full |= connections.get(id).is_some_and(|ws| ws.buffered_amount() > MAX_WAITING);
+        }
     }
 }
