@@ -15,8 +15,12 @@ use mio::Waker;
 /// told as a whole.
 const ENOUGH: usize = 1 << 20;
 
-/// How long the last lines may take to be read.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Lines are written together up to this many bytes: what POSIX promises that a pipe takes whole or not at all, so that
+/// even who is given up on has read no half of a line.
+const PIECE: usize = 4096;
+
+/// How long nobody may read anything of the last lines.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where lines go.
 #[derive(Debug)]
@@ -135,9 +139,7 @@ impl Shared {
             let text = std::mem::take(&mut state.waiting);
             state.writing = text.len();
             drop(state);
-            let mut stdout = io::stdout().lock();
-            let outcome = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
-            drop(stdout);
+            let outcome = self.write_pieces(&text);
             state = self.lock();
             state.writing = 0;
             let has_failed = outcome.is_err();
@@ -156,7 +158,48 @@ impl Shared {
         }
     }
 
+    fn write_pieces(&self, mut text: &str) -> io::Result<()> {
+        let mut stdout = io::stdout().lock();
+        while !text.is_empty() {
+            let (piece, rest) = text.split_at(piece_len(text));
+            stdout.write_all(piece.as_bytes())?;
+            stdout.flush()?;
+            text = rest;
+            // Whoever waits for the end sees that it goes on.
+            self.lock().writing = text.len();
+        }
+        Ok(())
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// As many whole lines as are written together; one at least.
+fn piece_len(text: &str) -> usize {
+    let bytes = text.as_bytes();
+    let end_of_line = |bytes: &[u8]| bytes.iter().position(|byte| *byte == b'\n').map(|at| at + 1);
+    let fitting = &bytes[..bytes.len().min(PIECE)];
+    let last = fitting.iter().rposition(|byte| *byte == b'\n').map(|at| at + 1);
+    last.or_else(|| end_of_line(bytes)).unwrap_or(bytes.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_written_whole() {
+        let long = "x".repeat(PIECE) + "\n";
+        for (text, len) in [
+            ("a\nb\n".to_owned(), 4),
+            ("a\n".to_owned() + &long, 2),
+            (long.clone() + "a\n", PIECE + 1),
+            ("ab\n".repeat(PIECE), PIECE / 3 * 3),
+            ("no end".to_owned(), 6),
+        ] {
+            assert_eq!(piece_len(&text), len);
+        }
     }
 }
