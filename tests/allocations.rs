@@ -1,85 +1,17 @@
 //! What a connection costs in memory, by an allocator that counts: nothing for a whole message, nothing while idle, and
 //! never more than what arrived, whatever was declared.
 
-// Counting allocations takes an allocator, and those are unsafe to write. Nothing else in the project is.
-#![allow(unsafe_code)]
-
 mod common;
+mod counting;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::{frame, masked};
+use counting::{Usage, usage};
 use loopwire::deflate::{Compressor, DeflateConfig, DeflateParams};
 use loopwire::protocol::{Config, Connection, Delivery, Event, Input, Role, Scratch};
 use loopwire::wire::ProtocolError;
-
-struct Counting;
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-thread_local! {
-    static COUNT: Cell<usize> = const { Cell::new(0) };
-    static TOTAL: Cell<usize> = const { Cell::new(0) };
-    static LIVE: Cell<isize> = const { Cell::new(0) };
-    static PEAK: Cell<isize> = const { Cell::new(0) };
-}
-
-fn record(allocated: usize, freed: usize) {
-    if allocated > 0 {
-        COUNT.set(COUNT.get() + 1);
-        TOTAL.set(TOTAL.get() + allocated);
-    }
-    LIVE.set(LIVE.get() + allocated.cast_signed() - freed.cast_signed());
-    PEAK.set(PEAK.get().max(LIVE.get()));
-}
-
-// SAFETY: everything is passed on to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        record(layout.size(), 0);
-        // SAFETY: as the caller promised.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        record(0, layout.size());
-        // SAFETY: as the caller promised.
-        unsafe { System.dealloc(at, layout) }
-    }
-
-    unsafe fn realloc(&self, at: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        record(new_size, layout.size());
-        // SAFETY: as the caller promised.
-        unsafe { System.realloc(at, layout, new_size) }
-    }
-}
-
-/// What some work did with memory, on this thread.
-#[derive(Debug)]
-struct Usage {
-    allocations: usize,
-    /// Bytes allocated in all: what was moved about is among them.
-    total: usize,
-    /// Bytes more than before, at the most and at the end.
-    peak: isize,
-    kept: isize,
-}
-
-fn usage(work: impl FnOnce()) -> Usage {
-    let (count, total, live) = (COUNT.get(), TOTAL.get(), LIVE.get());
-    PEAK.set(live);
-    work();
-    Usage {
-        allocations: COUNT.get() - count,
-        total: TOTAL.get() - total,
-        peak: PEAK.get() - live,
-        kept: LIVE.get() - live,
-    }
-}
 
 /// A connection and its surroundings, warm.
 struct Bench {

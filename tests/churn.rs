@@ -1,51 +1,14 @@
 //! Ten thousand connections come and go, each in its own way, and leave nothing behind: no memory, no descriptor, no
 //! timer.
 
-// Counting allocations takes an allocator, and those are unsafe to write.
-#![allow(unsafe_code)]
-
+mod counting;
 mod support;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::Read;
-use std::sync::atomic::{AtomicIsize, Ordering};
 use std::time::Duration;
 
 use loopwire::{Closed, Config, Handler, Message, PeerAddr, Server, Upgrade, UpgradeRequest, WebSocket};
 use support::{Raw, Running, masked, request};
-
-/// Bytes that are allocated now, by all threads.
-static LIVE: AtomicIsize = AtomicIsize::new(0);
-
-struct Counting;
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-fn record(allocated: usize, freed: usize) {
-    LIVE.fetch_add(allocated.cast_signed() - freed.cast_signed(), Ordering::Relaxed);
-}
-
-// SAFETY: everything is passed on to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        record(layout.size(), 0);
-        // SAFETY: the caller's own promise.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        record(0, layout.size());
-        // SAFETY: the caller's own promise.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        record(new_size, layout.size());
-        // SAFETY: the caller's own promise.
-        unsafe { System.realloc(pointer, layout, new_size) }
-    }
-}
 
 /// Gives each connection all that it can leave behind.
 struct Giver;
@@ -130,7 +93,7 @@ fn ten_thousand_connections_leave_nothing_behind() {
             server.handle.metrics().connections_open == 0
                 && std::fs::read_dir("/proc/self/fd").unwrap().count() == descriptors
         });
-        LIVE.load(Ordering::Relaxed)
+        counting::live()
     };
     server.ask(|_| ());
     let descriptors = std::fs::read_dir("/proc/self/fd").unwrap().count();

@@ -2,52 +2,16 @@
 //! no subscription.
 
 #![cfg(feature = "gateway")]
-// Counting allocations takes an allocator, and those are unsafe to write.
-#![allow(unsafe_code)]
 
+mod counting;
 mod support;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::Read;
-use std::sync::atomic::{AtomicIsize, Ordering};
 
 use loopwire::Server;
 use loopwire::gateway::{Gateway, GatewayConfig, GatewayHandle};
 use loopwire::push::{Audience, ChannelOptions};
 use support::{Raw, Running, masked};
-
-/// Bytes that are allocated now, by all threads.
-static LIVE: AtomicIsize = AtomicIsize::new(0);
-
-struct Counting;
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-fn record(allocated: usize, freed: usize) {
-    LIVE.fetch_add(allocated.cast_signed() - freed.cast_signed(), Ordering::Relaxed);
-}
-
-// SAFETY: everything is passed on to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        record(layout.size(), 0);
-        // SAFETY: the caller's own promise.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        record(0, layout.size());
-        // SAFETY: the caller's own promise.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        record(new_size, layout.size());
-        // SAFETY: the caller's own promise.
-        unsafe { System.realloc(pointer, layout, new_size) }
-    }
-}
 
 const CROWD: usize = 300;
 const CROWDS: usize = 10;
@@ -155,7 +119,7 @@ fn crowds_of_clients_leave_nothing_behind() {
         });
         let counts = handle.with_hub(|hub, _, _| hub.counts()).wait().unwrap();
         assert_eq!((counts.sessions, counts.subscriptions, counts.channels), (0, 0, 1), "{counts:?}");
-        LIVE.load(Ordering::Relaxed)
+        counting::live()
     };
     // What is kept for reuse is there after the first few.
     let first = (0..4).fold(0, |_, number| crowd(number * CROWD));

@@ -3,68 +3,15 @@
 //!
 //! `LOOPWIRE_MEMORY_NAMES` and `LOOPWIRE_MEMORY_SESSIONS` say of how many.
 
-// Counting allocations takes an allocator, and those are unsafe to write.
-#![allow(unsafe_code)]
+mod counting;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::collections::BTreeMap;
 
+use counting::usage;
 use loopwire::push::{
     ChannelOptions, ClientId, Data, Effects, Hub, HubConfig, Identity, Lane, Namespaces, PublishRequest, PushError,
     Restored, SessionKey, SubscribeRequest, SubscriptionGrant, Time,
 };
-
-struct Counting;
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-thread_local! {
-    /// Bytes that this thread has allocated and not freed, now and at the most.
-    static LIVE: Cell<isize> = const { Cell::new(0) };
-    static PEAK: Cell<isize> = const { Cell::new(0) };
-}
-
-fn record(allocated: usize, freed: usize) {
-    LIVE.set(LIVE.get() + allocated.cast_signed() - freed.cast_signed());
-    PEAK.set(PEAK.get().max(LIVE.get()));
-}
-
-// SAFETY: everything is passed on to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        record(layout.size(), 0);
-        // SAFETY: as the caller promised.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        record(0, layout.size());
-        // SAFETY: as the caller promised.
-        unsafe { System.dealloc(at, layout) }
-    }
-
-    unsafe fn realloc(&self, at: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        record(new_size, layout.size());
-        // SAFETY: as the caller promised.
-        unsafe { System.realloc(at, layout, new_size) }
-    }
-}
-
-/// Bytes more than before some work, at the end of it and at the most.
-#[derive(Debug)]
-struct Usage {
-    kept: isize,
-    peak: isize,
-}
-
-fn usage(work: impl FnOnce()) -> Usage {
-    let before = LIVE.get();
-    PEAK.set(before);
-    work();
-    Usage { kept: LIVE.get() - before, peak: PEAK.get() - before }
-}
 
 /// What may be there more than before, however many there were: maps keep the room of their first thousand.
 const LITTLE: isize = 128 << 10;
