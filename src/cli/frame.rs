@@ -65,7 +65,7 @@ pub(crate) struct FrameArgs {
 struct SendingArgs {
     /// End when the server has been silent for so long after the last frame
     #[arg(long, value_name = "TIME", default_value = "1s")]
-    wait: Span,
+    patience: Span,
 
     /// Send this field with the opening handshake, such as "Authorization: Bearer x". May be given several times
     #[arg(long, value_name = "NAME: VALUE", value_parser = field)]
@@ -167,10 +167,10 @@ fn send(url: &str, args: &FrameArgs, texts: &[String], role: Sender) -> Result<E
             break;
         }
     }
-    while matches!(talk.listen(sending.wait.0)?, Received::Bytes(_)) {}
+    while matches!(talk.listen(sending.patience.0)?, Received::Bytes(_)) {}
     talk.end()?;
     // The server may still say goodbye.
-    let goodbye = sending.wait.0.min(Duration::from_secs(1));
+    let goodbye = sending.patience.0.min(Duration::from_secs(1));
     while matches!(talk.listen(goodbye)?, Received::Bytes(_)) {}
     Ok(Exit::Done)
 }

@@ -391,7 +391,7 @@ fn what_makes_no_sense_is_one_sentence() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let nobody = format!("ws://{nobody}");
     for (arguments, code, part) in [
-        (&["mask-mising", &nobody][..], 2, "`mask-missing`"),
+        (&["mask-mising", &nobody][..], 2, "the nearest name is mask-missing"),
         (&["mask-forbidden", &nobody], 2, "--listen"),
         (&["accept-wrong", &nobody], 2, "--listen"),
         (&["upgrade", "--listen", "127.0.0.1:0"], 2, "a server by its URL"),
