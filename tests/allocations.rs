@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::{frame, masked};
-use counting::{Usage, usage};
+use counting::usage;
 use loopwire::deflate::{Compressor, DeflateConfig, DeflateParams};
 use loopwire::protocol::{Config, Connection, Delivery, Event, Input, Role, Scratch};
 use loopwire::wire::ProtocolError;

@@ -7,7 +7,7 @@ mod counting;
 
 use std::collections::BTreeMap;
 
-use counting::usage;
+use counting::{Usage, usage};
 use loopwire::push::{
     ChannelOptions, ClientId, Data, Effects, Hub, HubConfig, Identity, Lane, Namespaces, PublishRequest, PushError,
     Restored, SessionKey, SubscribeRequest, SubscriptionGrant, Time,

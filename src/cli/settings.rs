@@ -16,9 +16,10 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::{env, fs};
 
+use clap::builder::{BoolishValueParser, Resettable};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, ArgMatches, Command, builder::BoolishValueParser};
+use clap::{Arg, ArgAction, ArgMatches, Command, Id};
 use toml::{Table, Value};
 
 /// The prefix of every environment variable.
@@ -514,7 +515,14 @@ fn with_article(noun: &str) -> String {
 /// Has the flag's own parser judge `text`, alone: why it will not do.
 fn judge(arg: &Arg, text: &str) -> Result<(), String> {
     let long = arg.get_long().unwrap_or_default();
-    let alone = Command::new("loopwire").no_binary_name(true).arg(arg.clone().required(false).global(false));
+    // Those that it goes or does not go with are not there.
+    let alone = arg
+        .clone()
+        .required(false)
+        .global(false)
+        .conflicts_with(Resettable::<Id>::Reset)
+        .requires(Resettable::<Id>::Reset);
+    let alone = Command::new("loopwire").no_binary_name(true).arg(alone);
     let Err(error) = alone.try_get_matches_from([format!("--{long}={text}")]) else { return Ok(()) };
     let text = error.to_string();
     let sentence = text.lines().next().unwrap_or_default();

@@ -66,14 +66,14 @@ fn the_rfc_s_frames_are_drawn() {
 #[test]
 fn the_rfc_s_compressed_messages_are_taken_apart() {
     // [RFC 7692 §7.2.3]
-    let deflate = |name: &str, bytes: &str| check(name, &["--deflate", bytes], 0);
+    let deflate = |name: &str, bytes: &str| check(name, &["--permessage-deflate", bytes], 0);
     deflate("compressed", "c1 07 f2 48 cd c9 c9 07 00");
     deflate("compressed-in-fragments", "41 03 f2 48 cd 80 04 c9 c9 07 00");
     deflate("compressed-with-takeover", "c1 07 f2 48 cd c9 c9 07 00 c1 05 f2 00 11 00 00");
     deflate("compressed-stored", "c1 0b 00 05 00 fa ff 48 65 6c 6c 6f 00");
     deflate("compressed-with-bfinal", "c1 08 f3 48 cd c9 c9 07 00 00");
     deflate("compressed-in-two-blocks", "c1 0d f2 48 05 00 00 00 ff ff ca c9 c9 07 00");
-    let parameters = "--deflate=server_no_context_takeover; server_max_window_bits=10";
+    let parameters = "--permessage-deflate=server_no_context_takeover; server_max_window_bits=10";
     check("compressed-without-takeover", &[parameters, "c1 07 f2 48 cd c9 c9 07 00"], 0);
 }
 
@@ -135,7 +135,7 @@ fn text_is_followed_across_frames() {
 
 #[test]
 fn every_rule_of_frames_is_told_when_it_is_broken() {
-    let agreed = "--deflate";
+    let agreed = "--permessage-deflate";
     let rows: &[(&str, &[&str])] = &[
         ("reserved-bit", &["a1 01 41"]),
         ("reserved-opcode", &["83 00"]),
@@ -197,8 +197,8 @@ fn input_is_taken_in_many_forms_and_what_is_no_input_gets_a_sentence() {
         (&[], 1, "no bytes"),
         (&["--file", &files.path("nowhere")], 1, "cannot read"),
         (&["--from", "both", "8100"], 2, "client or server"),
-        (&["--deflate=x", "8100"], 2, "unknown parameter"),
-        (&["--deflate", REQUEST], 2, "--deflate is for frames"),
+        (&["--permessage-deflate=x", "8100"], 2, "unknown parameter"),
+        (&["--permessage-deflate", REQUEST], 2, "--permessage-deflate is for frames"),
         (&[ANSWER], 2, "give the request before it"),
         (&["8100", REQUEST], 2, "comes before the frames"),
         (&["8185 37"], 2, "it ends in its header"),

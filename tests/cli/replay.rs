@@ -50,7 +50,8 @@ fn however_it_is_cut_the_same_is_said() {
     ];
     for frames in rows {
         let (first, again) = (File::named("first"), File::named("again"));
-        let made = run(loopwire(&["frame", "--to", &url, "--record", first.path(), "--patience", "100ms", frames]), b"");
+        let made =
+            run(loopwire(&["frame", "--to", &url, "--record", first.path(), "--patience", "100ms", frames]), b"");
         assert_eq!(made.code, Some(0), "{}", made.stderr);
         for how in [&["--chop", "1"][..], &["--chop", "7"], &[]] {
             let replayed = replay(&[&[first.path(), &url, "--record", again.path()], how].concat());

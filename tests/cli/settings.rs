@@ -94,6 +94,17 @@ fn what_print_config_prints_is_a_configuration_file() {
         &["bench", "fanout"],
         &["bench", "idle"],
         &["bench", "connect"],
+        &["bench", "push"],
+        &["publish", "news", "text"],
+        &["subscribe", "news"],
+        &["explain", "8100"],
+        &["rules"],
+        &["tap", "127.0.0.1:0", "ws://localhost"],
+        &["lint", "file"],
+        &["replay", "file", "ws://localhost"],
+        &["diff", "file", "file"],
+        &["frame", "text fin"],
+        &["violate", "all", "ws://localhost"],
     ] {
         let printed = run(loopwire(&[command, &["--print-config", "--log", "info"]].concat()), b"").stdout;
         let printed = String::from_utf8(printed).unwrap();

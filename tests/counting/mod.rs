@@ -56,23 +56,23 @@ unsafe impl GlobalAlloc for Counting {
 }
 
 /// Bytes that are allocated now, by all threads.
-pub fn live() -> isize {
+pub(crate) fn live() -> isize {
     EVERYWHERE.load(Ordering::Relaxed)
 }
 
 /// What some work did with memory, on this thread.
 #[derive(Debug)]
-pub struct Usage {
-    pub allocations: usize,
+pub(crate) struct Usage {
+    pub(crate) allocations: usize,
     /// Bytes allocated in all: what was moved about is among them.
-    pub total: usize,
+    pub(crate) total: usize,
     /// Bytes more than before, at the most and at the end.
-    pub peak: isize,
-    pub kept: isize,
+    pub(crate) peak: isize,
+    pub(crate) kept: isize,
 }
 
 /// What `work` does with memory, on this thread.
-pub fn usage(work: impl FnOnce()) -> Usage {
+pub(crate) fn usage(work: impl FnOnce()) -> Usage {
     let (count, total, live) = (COUNT.get(), TOTAL.get(), LIVE.get());
     PEAK.set(live);
     work();

@@ -25,7 +25,7 @@ pub(crate) const HELP: &str = "\
 Examples:
   loopwire explain '81 85 37 fa 21 3d 7f 9f 4d 51 58'
   loopwire explain gQVIZWxsbw==                        # base64
-  loopwire explain --deflate c107f248cdc9c90700        # compression was agreed on
+  loopwire explain --permessage-deflate c107f248cdc9c90700        # compression was agreed on
   loopwire explain --file request --file answer        # a handshake
 
 A handshake is told by its first line. Frames in one piece of input come from one end: behind an answer, as the first of them \
@@ -51,9 +51,9 @@ pub(crate) struct ExplainArgs {
     from: Option<From>,
 
     /// Compression was agreed on, with these parameters if any, such as
-    /// --deflate='server_no_context_takeover; client_max_window_bits=10'
+    /// --permessage-deflate='server_no_context_takeover; client_max_window_bits=10'
     #[arg(long, value_name = "PARAMETERS", num_args = 0..=1, require_equals = true, default_missing_value = "")]
-    deflate: Option<Agreed>,
+    permessage_deflate: Option<Agreed>,
 
     /// Print a JSON object per line, as `tap` does, and the bytes of frames with it in hexadecimal
     #[arg(long)]
@@ -116,12 +116,14 @@ pub(crate) fn run(args: &ExplainArgs) -> Result<Exit, Failure> {
     for source in &sources {
         parts.extend(input::parts(source, args.from.map(|from| from.0)));
     }
-    let mut conversation = match (parts.first(), &args.deflate) {
+    let mut conversation = match (parts.first(), &args.permessage_deflate) {
         (Some(Part::Head(Role::Server, _)), _) => {
             return usage("an answer is judged by what was asked: give the request before it");
         }
         (Some(Part::Head(Role::Client, _)), Some(_)) => {
-            return usage("--deflate is for frames without their handshake: this one says what was agreed on");
+            return usage(
+                "--permessage-deflate is for frames without their handshake: this one says what was agreed on",
+            );
         }
         (Some(Part::Head(Role::Client, _)), None) => Conversation::new(Instant::now()),
         (_, deflate) => Conversation::of_frames(deflate.map(|agreed| agreed.0), Instant::now()),
@@ -132,7 +134,7 @@ pub(crate) fn run(args: &ExplainArgs) -> Result<Exit, Failure> {
         return usage("a handshake comes before the frames: give its request and answer first");
     }
     conversation = conversation.keep(usize::MAX);
-    let mut told = Told { json: args.json, guessed_plain: args.deflate.is_none(), ..Told::default() };
+    let mut told = Told { json: args.json, guessed_plain: args.permessage_deflate.is_none(), ..Told::default() };
     for part in &parts {
         let (Part::Head(from, bytes) | Part::Frames(from, bytes)) = part;
         conversation.push(*from, bytes, &mut |seen| told.see(&seen));
@@ -173,7 +175,7 @@ impl Told {
                 }
                 if self.guessed_plain && !self.json && violation.breach == Breach::Frame(ProtocolError::ReservedBit(1))
                 {
-                    self.held.push_str("  Perhaps   compression was agreed on: then say so by --deflate\n");
+                    self.held.push_str("  Perhaps   compression was agreed on: then say so by --permessage-deflate\n");
                 }
             }
             Seen::Message { .. } => self.append(&text),
