@@ -21,7 +21,12 @@ fn found(file: &[u8]) -> (Vec<Value>, Value) {
     let mut events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let summary = events.pop().unwrap_or_else(|| panic!("{}", ended.stderr));
     assert_eq!(summary["event"], "summary");
-    assert_eq!(ended.code, Some(if summary["violations"] == 0 { 0 } else { 10 }), "{}", ended.stderr);
+    let code = match (summary["violations"].as_u64(), summary["judged"].as_u64()) {
+        (Some(0), Some(0)) => 1,
+        (Some(0), _) => 0,
+        _ => 10,
+    };
+    assert_eq!(ended.code, Some(code), "{}", ended.stderr);
     (events, summary)
 }
 
@@ -91,24 +96,71 @@ fn people_are_told_in_eighty_columns() {
 
 #[test]
 fn a_file_that_is_none_is_one_sentence() {
-    let cut = &recording(&[&[('c', b"\x81\x01A")]]);
-    let cut = &cut[..cut.len() - 10];
     let packet = Wire::ETHERNET.packet(&Tcp::new().client(b"GET"));
     let capture = pcap(Wire::ETHERNET, &[packet]);
     let rows: [(&[u8], &str); 5] = [
         (b"", "is empty"),
         (b"GET / HTTP/1.1\r\n", "line 1 is not a recording's"),
-        (cut, "is cut off"),
+        (b"{\"recording\":1}\n{\"at\":0,\"conn", "is cut off"),
         (&capture[..capture.len() - 1], "ends in the middle of block 2"),
         (b"\xd4\xc3\xb2\xa1", "ends in the middle"),
     ];
     for (file, part) in rows {
-        let ended = lint(file, &[]);
-        assert_eq!(ended.code, Some(1), "{}", ended.stderr);
-        assert!(ended.stderr.contains(part), "{part}: {}", ended.stderr);
+        is_one_sentence(&lint(file, &[]), part);
+        is_one_sentence(&lint(file, &["--json"]), part);
     }
-    let ended = run(loopwire(&["lint", "/nowhere/at/all"]), b"");
-    assert!(ended.code == Some(1) && ended.stderr.contains("/nowhere/at/all: cannot be read"), "{}", ended.stderr);
+    for (path, part) in [("/nowhere/at/all", "/nowhere/at/all: cannot be read"), ("/", "/: cannot be read")] {
+        is_one_sentence(&run(loopwire(&["lint", path]), b""), part);
+    }
+}
+
+/// Of what could not be read there is no verdict, only why.
+fn is_one_sentence(ended: &Ended, part: &str) {
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains(part) && ended.stderr.lines().count() == 1, "{part}: {}", ended.stderr);
+    assert_eq!(String::from_utf8_lossy(&ended.stdout), "", "{part}");
+}
+
+#[test]
+fn the_verdict_on_a_file_that_was_not_read_to_its_end_says_so() {
+    let right: Parts<'_> = &[('c', HELLO), ('s', WORLD)];
+    for (parts, code, verdict) in [
+        (right, 1, "1 connection, 1 frame: no broken rule; the rest of the file was not read\n"),
+        (BROKEN, 10, "1 connection, 3 frames: 1 broken rule; the rest of the file was not read\n"),
+    ] {
+        let recording = recording(&[parts]);
+        let recording = &recording[..recording.len() - 10];
+        let mut segments = Tcp::new().connection(parts, 1000);
+        // Of the ends nothing is left, and of the last frame the half.
+        segments.truncate(segments.len() - 2);
+        let capture = capture(&segments);
+        let capture = &capture[..capture.len() - 10];
+        for (file, why) in [(recording, "is cut off"), (capture, "ends in the middle of block")] {
+            let ended = lint(file, &[]);
+            assert_eq!(ended.code, Some(code), "{}", ended.stderr);
+            assert!(String::from_utf8(ended.stdout).unwrap().ends_with(verdict), "{verdict}");
+            assert!(ended.stderr.contains(why), "{}", ended.stderr);
+            let ended = lint(file, &["--json"]);
+            let text = String::from_utf8(ended.stdout).unwrap();
+            let summary: Value = serde_json::from_str(text.lines().next_back().unwrap()).unwrap();
+            assert!(summary["unread"].as_str().unwrap().contains(why), "{summary}");
+            assert_eq!(ended.code, Some(code), "{}", ended.stderr);
+        }
+    }
+}
+
+#[test]
+fn a_check_of_nothing_does_not_pass() {
+    let empty = b"{\"recording\":1}\n".to_vec();
+    let silent = [&empty[..], b"{\"at\":0,\"connection\":0,\"from\":\"client\",\"end\":true}\n"].concat();
+    for (file, connections) in [(empty, "0 connections"), (silent, "1 connection"), (capture(&[]), "0 connections")] {
+        let ended = lint(&file, &[]);
+        assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+        assert!(ended.stderr.contains("there is nothing to judge"), "{}", ended.stderr);
+        let text = String::from_utf8(ended.stdout).unwrap();
+        assert_eq!(text, format!("{connections}, 0 frames: nothing to judge\n"));
+        assert_eq!(found(&file).1["judged"], 0);
+    }
 }
 
 /// What a packet travels in.
@@ -390,6 +442,7 @@ fn what_a_capture_lacks_is_said_and_nothing_is_made_of_it() {
         if lost == 2 {
             // Without its request it was no WebSocket as far as anybody can tell.
             assert!(events.is_empty(), "{events:?}");
+            assert_eq!((&summary["beginning_missing"], &summary["connections"]), (&1.into(), &0.into()));
             continue;
         }
         let [gap] = &events[..] else { panic!("{lost}: {events:?}") };
@@ -400,6 +453,51 @@ fn what_a_capture_lacks_is_said_and_nothing_is_made_of_it() {
         assert!(text.contains("bytes are not in the") && text.ends_with("; 1 not to be read to the end\n"), "{text}");
         assert_eq!(ended.code, Some(0));
     }
+}
+
+#[test]
+fn a_connection_whose_request_is_not_whole_is_not_passed_over_in_silence() {
+    let segments = Tcp::new().connection(BROKEN, 40);
+    let whole = capture(&Tcp { next: [900_000, 70] }.connection(&[], 1000));
+    for lost in 3..2 + REQUEST.len().div_ceil(40) {
+        let mut segments = segments.clone();
+        let missing = segments.remove(lost).payload.len();
+        let file = capture(&segments);
+        let (events, summary) = found(&file);
+        let [gap] = &events[..] else { panic!("{lost}: {events:?}") };
+        assert_eq!((&gap["event"], &gap["from"]), (&"gap".into(), &"client".into()));
+        assert_eq!((&gap["offset"], &gap["missing"]), (&(40 * (lost - 2)).into(), &missing.into()));
+        assert_eq!((&summary["connections"], &summary["judged"]), (&1.into(), &0.into()));
+        assert_eq!(summary["incomplete"], 1);
+        let ended = lint(&file, &[]);
+        let text = String::from_utf8(ended.stdout).unwrap();
+        let end = "0 frames: nothing to judge; 1 not to be read to the end\n";
+        assert!(text.contains("nor whether it is a") && text.ends_with(end), "{text}");
+        // Beside one that is whole.
+        let (_, summary) = found(&[&file[..], &whole[24..]].concat());
+        assert_eq!((&summary["connections"], &summary["judged"]), (&2.into(), &1.into()));
+        assert_eq!(summary["incomplete"], 1);
+    }
+    // A SYN that is missing, either end's, takes nothing away.
+    for lost in [0, 1] {
+        let mut segments = segments.clone();
+        segments.remove(lost);
+        assert_eq!(rules(&capture(&segments)).0, expected(), "{lost}");
+    }
+}
+
+#[test]
+fn streams_whose_beginning_is_missing_are_counted() {
+    let segments = Tcp::new().connection(BROKEN, 1000);
+    let (found, summary) = rules(&capture(&segments[3..]));
+    assert_eq!((found, &summary["beginning_missing"]), (vec![], &1.into()));
+    let ended = lint(&capture(&segments[3..]), &[]);
+    let text = String::from_utf8(ended.stdout).unwrap();
+    assert!(text.starts_with("1 TCP stream passed over, whose beginning is not in the capture\n"), "{text}");
+    // What comes late of a stream that has ended is none of its own.
+    let late = [&segments[..], &segments[5..7]].concat();
+    let (found, summary) = rules(&capture(&late));
+    assert_eq!((found, &summary["beginning_missing"]), (expected(), &0.into()));
 }
 
 #[test]
@@ -422,7 +520,7 @@ fn other_streams_are_left_alone_and_one_may_begin_before_the_capture() {
         assert_eq!((rules, &summary["connections"]), (vec![], &0.into()), "{request:?}");
     }
     let ended = lint(&other(b"POST", b""), &[]);
-    assert!(ended.stderr.contains("no TCP stream in this capture begins with the request"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("no whole request for a WebSocket is in it"), "{}", ended.stderr);
     let asks_wrongly = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
         Sec-WebSocket-Version: 13\r\n\r\n";
     assert_eq!(rules(&other(asks_wrongly, b"")).0[0].0, "key-missing");

@@ -39,11 +39,15 @@ pub(super) fn is_capture(start: &[u8]) -> bool {
     )
 }
 
-/// Gives every segment to `take`, until it wants no more; how many packets could not be read.
-pub(super) fn read(input: impl Read + Send, take: &mut dyn FnMut(Segment<'_>) -> bool) -> Result<u64, String> {
+/// Gives every segment to `take`, until it wants no more; counts the packets that could not be read.
+pub(super) fn read(
+    input: impl Read + Send,
+    passed_over: &mut u64,
+    take: &mut dyn FnMut(Segment<'_>) -> bool,
+) -> Result<(), String> {
     let mut reader = create_reader(BLOCK, input).map_err(|error| sentence(&error))?;
     let mut room = BLOCK;
-    let mut packets = Packets { links: Vec::new(), legacy: None, passed_over: 0 };
+    let mut packets = Packets { links: Vec::new(), legacy: None, passed_over };
     let mut number = 0_u64;
     loop {
         match reader.next() {
@@ -52,10 +56,10 @@ pub(super) fn read(input: impl Read + Send, take: &mut dyn FnMut(Segment<'_>) ->
                 let goes_on = packets.block(&block, take);
                 reader.consume(len);
                 if !goes_on {
-                    return Ok(packets.passed_over);
+                    return Ok(());
                 }
             }
-            Err(PcapError::Eof) => return Ok(packets.passed_over),
+            Err(PcapError::Eof) => return Ok(()),
             Err(PcapError::Incomplete(_)) => refill(reader.as_mut(), number)?,
             Err(PcapError::BufferTooSmall) if room < MAX_BLOCK => {
                 room *= 4;
@@ -79,15 +83,15 @@ fn refill(reader: &mut dyn PcapReaderIterator, number: u64) -> Result<(), String
 }
 
 /// What the blocks so far say of those that follow.
-struct Packets {
+struct Packets<'c> {
     /// The link types of this section's interfaces.
     links: Vec<Linktype>,
     /// The link type of a pcap file.
     legacy: Option<Linktype>,
-    passed_over: u64,
+    passed_over: &'c mut u64,
 }
 
-impl Packets {
+impl Packets<'_> {
     fn block(&mut self, block: &PcapBlockOwned<'_>, take: &mut dyn FnMut(Segment<'_>) -> bool) -> bool {
         let (link, bytes) = match block {
             PcapBlockOwned::LegacyHeader(header) => {
@@ -113,9 +117,9 @@ impl Packets {
             Some(packet) => match segment(&packet) {
                 Ok(Some(segment)) => return take(segment),
                 Ok(None) => {}
-                Err(()) => self.passed_over += 1,
+                Err(()) => *self.passed_over += 1,
             },
-            None => self.passed_over += 1,
+            None => *self.passed_over += 1,
         }
         true
     }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use loopwire::Role;
 use loopwire::explain::{Conversation, Seen};
 
-use super::report::{Found, Report};
+use super::report::{Found, Gap, Report};
 
 /// Watches one connection.
 #[derive(Debug)]
@@ -17,8 +17,12 @@ pub(super) struct Judge {
     /// The frames that each end has finished.
     frames: [u64; 2],
     ended: [bool; 2],
+    /// Its last whole request, if there was one, was for a WebSocket.
+    asked: Option<bool>,
     /// It was one of ours: a WebSocket was asked for.
     is_websocket: bool,
+    /// Something is missing before anybody can tell whether it was.
+    is_lost: bool,
 }
 
 impl Judge {
@@ -30,7 +34,9 @@ impl Judge {
             conversation: Conversation::new(Instant::now()).keep(0),
             frames: [0; 2],
             ended: [false; 2],
+            asked: None,
             is_websocket: false,
+            is_lost: false,
         }
     }
 
@@ -39,15 +45,18 @@ impl Judge {
     }
 
     pub(super) fn bytes(&mut self, from: Role, bytes: &[u8], report: &mut Report) {
-        let Self { number, addresses, frames, is_websocket, .. } = self;
+        let Self { number, addresses, frames, asked, is_websocket, .. } = self;
         self.conversation.push(from, bytes, &mut |seen| match seen {
-            Seen::Request { head, outcome } => *is_websocket = asks_for_websocket(head, outcome.is_ok()),
+            Seen::Request { head, outcome } => {
+                *asked = Some(asks_for_websocket(head, outcome.is_ok()));
+                *is_websocket |= *asked == Some(true);
+            }
             Seen::Frame { from, .. } => {
                 frames[index(from)] += 1;
                 report.frame();
             }
             // What breaks a rule of HTTP alone is no matter of ours.
-            Seen::Violation(violation) if *is_websocket || addresses.is_none() => {
+            Seen::Violation(violation) if *asked == Some(true) || addresses.is_none() => {
                 // It is seen before its frame is complete.
                 let frame = frames[index(violation.by)] + 1;
                 let addresses = addresses.as_deref();
@@ -69,15 +78,18 @@ impl Judge {
     }
 
     /// Something is missing, so that nothing more can be said.
-    pub(super) fn lose(&self, from: Role, offset: u64, missing: u64, report: &mut Report) {
-        if self.is_websocket {
-            report.gap(self.number, self.addresses.as_deref(), from, offset, missing);
+    pub(super) fn lose(&mut self, from: Role, offset: u64, missing: u64, report: &mut Report) {
+        self.is_lost = self.asked.is_none();
+        if self.is_websocket || self.is_lost {
+            let addresses = self.addresses.as_deref();
+            report.gap(&Gap { connection: self.number, addresses, from, offset, missing, in_request: self.is_lost });
         }
     }
 
     pub(super) fn finish(self, report: &mut Report) {
-        if self.is_websocket || self.addresses.is_none() {
-            report.connection();
+        let is_recorded = self.addresses.is_none();
+        if self.is_websocket || self.is_lost || is_recorded {
+            report.connection(self.is_websocket || (is_recorded && self.asked.is_some()));
         }
     }
 }

@@ -21,10 +21,13 @@ use clap::Args;
 use self::judge::Judge;
 use self::report::Report;
 use super::recording::{Recording, What, unreadable};
-use super::{Exit, Failure, terminal};
+use super::{Exit, Failure};
 
 /// As much of a capture as is read to tell its kind.
 const HEAD: u64 = 64 << 10;
+
+/// Why a file that is whole has no verdict.
+const NOTHING: &str = "no whole request for a WebSocket is in it, so there is nothing to judge";
 
 #[derive(Args, Debug)]
 pub(crate) struct LintArgs {
@@ -45,11 +48,20 @@ pub(crate) fn run(args: &LintArgs) -> Result<Exit, Failure> {
         let whole = Cursor::new(start.clone()).chain(input);
         if capture::is_capture(&start) { lint_capture(whole, &mut report) } else { lint_recording(whole, &mut report) }
     });
-    // What was found before a damaged part is told all the same.
-    let exit = report.finish();
     match outcome {
-        Ok(()) => exit,
-        Err(why) => Err(unreadable(path, &why)),
+        // There is no verdict on what could not be read.
+        Err(why) if report.is_empty() => Err(unreadable(path, &why)),
+        // What was found before a damaged part is told all the same.
+        Err(why) => {
+            let exit = report.finish(Some(&why))?;
+            Err(Failure { exit, ..unreadable(path, &why) })
+        }
+        Ok(()) => {
+            let has_nothing = report.has_nothing_to_judge();
+            let exit = report.finish(None)?;
+            // A check that looked at nothing has not passed.
+            if has_nothing { Err(unreadable(path, NOTHING)) } else { Ok(exit) }
+        }
     }
 }
 
@@ -108,13 +120,12 @@ fn lint_recording(input: impl BufRead, report: &mut Report) -> Result<(), String
 
 fn lint_capture(input: impl Read + Send, report: &mut Report) -> Result<(), String> {
     let mut streams = streams::Streams::new();
-    let outcome = capture::read(input, &mut |segment| {
+    let mut passed_over = 0;
+    let outcome = capture::read(input, &mut passed_over, &mut |segment| {
         streams.segment(&segment, report);
         !report.is_unread()
     });
     streams.finish(report);
-    if outcome.is_ok() && report.is_empty() {
-        terminal::say("no TCP stream in this capture begins with the request for a WebSocket");
-    }
-    outcome.map(|passed_over| report.passed_over(passed_over))
+    report.passed_over(passed_over);
+    outcome
 }

@@ -19,12 +19,16 @@ pub(super) struct Report {
     json: bool,
     coloured: bool,
     connections: u64,
+    /// Those whose request was there, at least.
+    judged: u64,
     frames: u64,
     violations: u64,
     /// Connections of which something is missing.
     incomplete: u64,
     /// Packets that could not be read.
     passed_over: u64,
+    /// TCP streams of which the first bytes are not there.
+    beginning_missing: u64,
     /// Why nothing more is written.
     failure: Option<io::Error>,
 }
@@ -39,6 +43,19 @@ pub(super) struct Found<'f> {
     pub(super) violation: &'f Violation,
 }
 
+/// Something that a connection lacks, and where.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Gap<'g> {
+    pub(super) connection: u64,
+    pub(super) addresses: Option<&'g str>,
+    pub(super) from: Role,
+    pub(super) offset: u64,
+    /// How many bytes.
+    pub(super) missing: u64,
+    /// It comes before the end of the first request.
+    pub(super) in_request: bool,
+}
+
 impl Report {
     pub(super) fn new(json: bool) -> Self {
         Self {
@@ -46,10 +63,12 @@ impl Report {
             json,
             coloured: !json && terminal::colour_on_stdout(),
             connections: 0,
+            judged: 0,
             frames: 0,
             violations: 0,
             incomplete: 0,
             passed_over: 0,
+            beginning_missing: 0,
             failure: None,
         }
     }
@@ -58,8 +77,10 @@ impl Report {
         self.frames += 1;
     }
 
-    pub(super) fn connection(&mut self) {
+    /// A connection; whether as much of it was there as tells what it is.
+    pub(super) fn connection(&mut self, is_judged: bool) {
         self.connections += 1;
+        self.judged += u64::from(is_judged);
     }
 
     pub(super) fn found(&mut self, found: &Found<'_>) {
@@ -89,9 +110,10 @@ impl Report {
     }
 
     /// Bytes that a capture has not.
-    pub(super) fn gap(&mut self, connection: u64, addresses: Option<&str>, from: Role, offset: u64, missing: u64) {
+    pub(super) fn gap(&mut self, gap: &Gap<'_>) {
         self.incomplete += 1;
-        let from = role_name(from);
+        let Gap { connection, addresses, offset, missing, .. } = *gap;
+        let from = role_name(gap.from);
         if self.json {
             let object = json!({
                 "event": "gap", "connection": connection, "addresses": addresses, "from": from, "offset": offset,
@@ -100,10 +122,17 @@ impl Report {
             return self.line(&object.to_string());
         }
         let name = name(connection, addresses);
+        let unknown = if gap.in_request { ", nor whether it is a WebSocket" } else { "" };
         let what = format!(
-            "{name} {from}, byte {offset}: {missing} bytes are not in the capture, so nothing is said of what follows"
+            "{name} {from}, byte {offset}: {missing} bytes are not in the capture, so nothing is said of what \
+             follows{unknown}"
         );
         self.paragraph(&what, None);
+    }
+
+    /// A TCP stream that was not looked into, as the capture lacks its first bytes.
+    pub(super) fn beginning_missing(&mut self) {
+        self.beginning_missing += 1;
     }
 
     /// Packets that were not looked into.
@@ -113,7 +142,7 @@ impl Report {
 
     /// Whether there was no connection.
     pub(super) fn is_empty(&self) -> bool {
-        self.connections == 0
+        self.connections == 0 && self.violations == 0
     }
 
     /// Whether whoever reads this has gone away, or nothing can be written.
@@ -121,20 +150,22 @@ impl Report {
         self.failure.is_some()
     }
 
-    /// The last line, and what it comes to.
-    pub(super) fn finish(mut self) -> Result<Exit, Failure> {
-        let Self { connections, frames, violations, incomplete, passed_over, .. } = self;
+    /// Whether a file that was read to its end had nothing in it that could be judged.
+    pub(super) fn has_nothing_to_judge(&self) -> bool {
+        self.judged == 0 && self.violations == 0 && !self.is_unread()
+    }
+
+    /// The last line, and what it comes to; `unread` is why the rest of the file was not read.
+    pub(super) fn finish(mut self, unread: Option<&str>) -> Result<Exit, Failure> {
+        let Self { connections, frames, violations, incomplete, passed_over, beginning_missing, judged, .. } = self;
         if self.json {
             let object = json!({
-                "event": "summary", "connections": connections, "frames": frames, "violations": violations,
-                "incomplete": incomplete, "passed_over": passed_over,
+                "event": "summary", "connections": connections, "judged": judged, "frames": frames,
+                "violations": violations, "incomplete": incomplete, "beginning_missing": beginning_missing,
+                "passed_over": passed_over, "unread": unread,
             });
             self.line(&object.to_string());
         } else {
-            let incomplete = match incomplete {
-                0 => String::new(),
-                n => format!("; {n} not to be read to the end"),
-            };
             if passed_over > 0 {
                 let packets = count(passed_over, "packet");
                 self.paragraph(
@@ -142,13 +173,28 @@ impl Report {
                     None,
                 );
             }
-            let found = match violations {
-                0 => "no broken rule".to_owned(),
-                n => count(n, "broken rule"),
+            if beginning_missing > 0 {
+                let streams = count(beginning_missing, "TCP stream");
+                self.paragraph(&format!("{streams} passed over, whose beginning is not in the capture"), None);
+            }
+            let found = match (violations, judged) {
+                (0, 0) => "nothing to judge".to_owned(),
+                (0, _) => "no broken rule".to_owned(),
+                (n, _) => count(n, "broken rule"),
             };
-            let text = format!("{}, {}: {found}{incomplete}", count(connections, "connection"), count(frames, "frame"));
-            let colour = if violations > 0 { Colour::Red } else { Colour::Green };
-            self.paragraph(&text, Some(colour));
+            let incomplete_text = match incomplete {
+                0 => String::new(),
+                n => format!("; {n} not to be read to the end"),
+            };
+            let unread_text = if unread.is_some() { "; the rest of the file was not read" } else { "" };
+            let (connections, frames) = (count(connections, "connection"), count(frames, "frame"));
+            let text = format!("{connections}, {frames}: {found}{incomplete_text}{unread_text}");
+            let colour = match (violations, judged, incomplete, unread) {
+                (0, 1.., 0, None) => Some(Colour::Green),
+                (0, ..) => None,
+                _ => Some(Colour::Red),
+            };
+            self.paragraph(&text, colour);
         }
         if self.failure.is_none() {
             self.failure = self.output.flush().err();
@@ -158,6 +204,7 @@ impl Report {
                 Err(Failure::new(Exit::Failed, format_args!("cannot write to standard output: {error}")))
             }
             _ if violations > 0 => Ok(Exit::Broken),
+            _ if unread.is_some() => Ok(Exit::Failed),
             _ => Ok(Exit::Done),
         }
     }

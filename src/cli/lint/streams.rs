@@ -17,15 +17,20 @@ use super::report::Report;
 /// Bytes that wait for those before them at most, in one direction; then these are taken to be missing.
 const MAX_WAITING: usize = 8 << 20;
 
+/// How many streams are remembered when they have ended.
+const MAX_OVER: usize = 64;
+
 /// What a stream begins with that is ours.
 const GET: &[u8] = b"GET ";
 
 /// All streams of a capture.
 #[derive(Debug)]
 pub(super) struct Streams {
-    streams: HashMap<[Endpoint; 2], Stream>,
+    open: HashMap<[Endpoint; 2], Stream>,
     /// The next WebSocket's number.
     next: u64,
+    /// Those that ended last, of which late segments may still come.
+    over: VecDeque<[Endpoint; 2]>,
 }
 
 /// A TCP connection, between the ends of its key.
@@ -35,6 +40,8 @@ struct Stream {
     /// Which end's request it began with.
     client: Option<usize>,
     kind: Kind,
+    /// The capture lacks its first bytes.
+    lacks_beginning: bool,
 }
 
 #[derive(Debug)]
@@ -67,28 +74,35 @@ struct Half {
 
 impl Streams {
     pub(super) fn new() -> Self {
-        Self { streams: HashMap::new(), next: 0 }
+        Self { open: HashMap::new(), next: 0, over: VecDeque::new() }
     }
 
     pub(super) fn segment(&mut self, segment: &Segment<'_>, report: &mut Report) {
         let key = if segment.from <= segment.to { [segment.from, segment.to] } else { [segment.to, segment.from] };
         let from = usize::from(segment.from != key[0]);
         if segment.syn
-            && let Entry::Occupied(old) = self.streams.entry(key)
+            && let Entry::Occupied(old) = self.open.entry(key)
             && old.get().is_another(from, segment)
         {
             old.remove().finish(report);
         }
-        let stream = self.streams.entry(key).or_insert_with(Stream::new);
+        let stream = match self.open.entry(key) {
+            Entry::Occupied(stream) => stream.into_mut(),
+            // What was still on its way when its stream ended begins no other.
+            Entry::Vacant(_) if !segment.syn && !segment.payload.starts_with(GET) && self.over.contains(&key) => return,
+            Entry::Vacant(place) => place.insert(Stream::new()),
+        };
         stream.take(from, segment, key, &mut self.next, report);
         let is_over = segment.rst || stream.halves.iter().all(|half| half.ended);
-        if is_over && let Some(stream) = self.streams.remove(&key) {
+        if is_over && let Some(stream) = self.open.remove(&key) {
             stream.finish(report);
+            self.over.truncate(MAX_OVER - 1);
+            self.over.push_front(key);
         }
     }
 
     pub(super) fn finish(self, report: &mut Report) {
-        let mut streams: Vec<_> = self.streams.into_iter().collect();
+        let mut streams: Vec<_> = self.open.into_iter().collect();
         streams.sort_by_key(|(_, stream)| match &stream.kind {
             Kind::Http(judge) => judge.number(),
             _ => u64::MAX,
@@ -101,7 +115,7 @@ impl Streams {
 
 impl Stream {
     fn new() -> Self {
-        Self { halves: Default::default(), client: None, kind: Kind::Unknown }
+        Self { halves: Default::default(), client: None, kind: Kind::Unknown, lacks_beginning: false }
     }
 
     /// Whether a SYN begins another connection between the same ends.
@@ -123,12 +137,19 @@ impl Stream {
             half.next.get_or_insert(sequence);
         }
         if half.next.is_none() && !segment.payload.is_empty() {
-            // The capture began later than the connection. At a request that is no loss.
-            if !segment.payload.starts_with(GET) {
+            // The capture began later than the connection, or lacks its SYN. At a request that is no loss.
+            if matches!(self.kind, Kind::Unknown) && !segment.payload.starts_with(GET) {
                 self.kind = Kind::Other;
+                self.lacks_beginning = true;
                 return;
             }
             half.next = Some(sequence);
+            let other = &mut self.halves[1 - from];
+            other.next = other.next.or(segment.acknowledged);
+        }
+        let half = &mut self.halves[from];
+        // The first acknowledgement tells where the other end begins, should its SYN not be there.
+        if half.initial.is_some_and(|initial| !segment.syn && sequence == initial.wrapping_add(1)) {
             let other = &mut self.halves[1 - from];
             other.next = other.next.or(segment.acknowledged);
         }
@@ -195,11 +216,13 @@ impl Stream {
         let seen = [second.has_seen_more_than(first), first.has_seen_more_than(second)];
         let mut gaps = own.into_iter().enumerate().chain(seen.into_iter().enumerate());
         let gap = gaps.find_map(|(from, missing)| Some((from, missing?)));
-        if let (Kind::Http(judge), Some(client), Some((from, missing))) = (&self.kind, self.client, gap) {
+        if let (Kind::Http(judge), Some(client), Some((from, missing))) = (&mut self.kind, self.client, gap) {
             judge.lose(role(from, client), self.halves[from].delivered, missing, report);
         }
-        if let Kind::Http(judge) = std::mem::replace(&mut self.kind, Kind::Other) {
-            judge.finish(report);
+        match std::mem::replace(&mut self.kind, Kind::Other) {
+            Kind::Http(judge) => judge.finish(report),
+            Kind::Unknown => self.lacks_beginning = true,
+            Kind::Other => {}
         }
         self.halves = self.halves.each_ref().map(|half| Half { ended: half.ended, ..Half::default() });
     }
@@ -207,6 +230,9 @@ impl Stream {
     fn finish(mut self, report: &mut Report) {
         if self.halves.iter().any(|half| !half.waiting.is_empty() || half.missing().is_some()) {
             self.lose(report);
+        }
+        if self.lacks_beginning {
+            report.beginning_missing();
         }
         if let Kind::Http(judge) = self.kind {
             judge.finish(report);
