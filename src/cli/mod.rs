@@ -64,7 +64,7 @@ Exit codes:
   7  a benchmark's threshold was missed
   8  the data directory cannot be used: another server has it, or what it keeps is damaged
   9  a push server refused what it was asked, or a token is not valid
- 10  a rule was found broken: by lint, or by a peer that violate tested; or diff found a difference";
+ 10  a rule was found broken: by lint or explain, or by a peer that violate tested; or diff found a difference";
 
 /// WebSocket from the bytes up. Without a command: the push server, at http://127.0.0.1:8080
 #[derive(Debug, Parser)]
