@@ -34,12 +34,19 @@ pub(crate) fn run(args: &RulesArgs) -> Result<Exit, Failure> {
     Ok(print(&text))
 }
 
-/// The rule of that name; if there is none, a sentence with the nearest name.
+/// The rule of that name; if there is none, a sentence with the nearest name, if one is near.
 pub(crate) fn find(id: &str) -> Result<&'static Rule, String> {
     Rule::find(id).ok_or_else(|| {
-        let nearest = Rule::ALL.iter().min_by_key(|rule| (!rule.id.contains(id), levenshtein(id, rule.id)));
-        let nearest = nearest.map_or("", |rule| rule.id);
-        format!("no rule is called {id:?}; the nearest name is {nearest}, and `loopwire rules` tells all")
+        let is_part = |rule: &Rule| id.len() > 2 && rule.id.contains(id);
+        // Of another name more than half would have to change.
+        let is_near = |rule: &Rule| is_part(rule) || 2 * levenshtein(id, rule.id) <= id.len().max(rule.id.len());
+        let near = Rule::ALL.iter().filter(|rule| is_near(rule));
+        match near.min_by_key(|rule| (!is_part(rule), levenshtein(id, rule.id))) {
+            Some(rule) => {
+                format!("no rule is called {id:?}; the nearest name is {}, and `loopwire rules` tells all", rule.id)
+            }
+            None => format!("no rule is called {id:?}; `loopwire rules` tells all"),
+        }
     })
 }
 
@@ -100,6 +107,9 @@ mod tests {
         ] {
             let error = find(id).unwrap_err();
             assert!(error.contains(&format!("is {nearest},")), "{error}");
+        }
+        for id in ["nosuch", "", "x", "-", "quite-another-thing"] {
+            assert_eq!(find(id).unwrap_err(), format!("no rule is called {id:?}; `loopwire rules` tells all"));
         }
     }
 }
