@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -37,6 +38,11 @@ pub(crate) struct DiffArgs {
     #[arg(value_name = "B")]
     new: PathBuf,
 
+    /// Compare only this connection of each, by its number; or, with a comma, one of A with another of B. Otherwise the first
+    /// is compared with the first, and so on
+    #[arg(long, value_name = "N|A,B")]
+    connection: Option<Pair>,
+
     /// Compare the bytes of handshakes, frame headers and masking keys too, and not only what they mean
     #[arg(long)]
     exact: bool,
@@ -46,24 +52,37 @@ pub(crate) struct DiffArgs {
     json: bool,
 }
 
+/// A connection's number in A, and in B.
+#[derive(Clone, Copy, Debug)]
+struct Pair(u64, u64);
+
+impl FromStr for Pair {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (old, new) = text.split_once(',').unwrap_or((text, text));
+        let number = |text: &str| text.trim().parse().map_err(|_| "write a number, such as 2, or two, such as 2,0");
+        Ok(Self(number(old)?, number(new)?))
+    }
+}
+
 pub(crate) fn run(args: &DiffArgs) -> Result<Exit, Failure> {
     if args.old == args.new && args.old.as_os_str() == "-" {
         return Err(Failure::new(Exit::Usage, "standard input can be one of the recordings, not both"));
     }
-    let old = read(&args.old, args.exact)?;
-    let new = read(&args.new, args.exact)?;
+    let old = read(&args.old, args.connection.map(|pair| pair.0), args.exact)?;
+    let new = read(&args.new, args.connection.map(|pair| pair.1), args.exact)?;
     let mut report = Report { json: args.json, coloured: terminal::colour_on_stdout(), ..Report::default() };
-    for number in 0..old.len().max(new.len()) {
-        match (old.get(number), new.get(number)) {
-            (Some(old), Some(new)) => {
+    for place in 0..old.len().max(new.len()) {
+        match (old.get(place), new.get(place)) {
+            (Some((number, old)), Some((other, new))) => {
                 for (role, (old, new)) in [Role::Client, Role::Server].into_iter().zip(old.iter().zip(new)) {
-                    report.direction(number, role, old, new);
+                    report.direction(Pair(*number, *other), role, old, new);
                 }
             }
-            (old, new) => {
-                let things = old.or(new).map_or(0, |said| said[0].len() + said[1].len());
-                report.lone(number, things, old.is_some());
-            }
+            (Some((number, said)), None) => report.lone(*number, said, true),
+            (None, Some((number, said))) => report.lone(*number, said, false),
+            (None, None) => {}
         }
     }
     report.end(old.len().max(new.len()));
@@ -90,27 +109,33 @@ impl Thing {
     }
 }
 
-/// What was said on each connection of a recording, in the order in which they began.
-fn read(path: &Path, exact: bool) -> Result<Vec<Said>, Failure> {
+/// What was said on each connection of a recording, or on this one, with its number and in the order in which they began.
+fn read(path: &Path, only: Option<u64>, exact: bool) -> Result<Vec<(u64, Said)>, Failure> {
     let damaged = |why: String| unreadable(path, &why);
     let mut places = BTreeMap::new();
-    let mut connections: Vec<(Conversation, Listener)> = Vec::new();
+    let mut connections: Vec<(u64, Conversation, Listener)> = Vec::new();
     for entry in recording::open(path)? {
         let entry = entry.map_err(damaged)?;
+        if only.is_some_and(|only| only != entry.connection) {
+            continue;
+        }
         let place = *places.entry(entry.connection).or_insert(connections.len());
         if place == connections.len() {
             // All of a frame is compared.
             let conversation = Conversation::new(Instant::now()).keep(usize::MAX);
-            connections.push((conversation, Listener { exact, ..Listener::default() }));
+            connections.push((entry.connection, conversation, Listener { exact, ..Listener::default() }));
         }
-        let (conversation, listener) = &mut connections[place];
+        let (_, conversation, listener) = &mut connections[place];
         let mut see = |seen: Seen<'_>| listener.note(&seen);
         match &entry.what {
             What::Bytes(bytes) => conversation.push(entry.from, bytes, &mut see),
             What::End => conversation.end(entry.from, &mut see),
         }
     }
-    Ok(connections.into_iter().map(|(_, listener)| listener.said).collect())
+    match only {
+        Some(only) if connections.is_empty() => Err(damaged(format!("there is no connection {only} in it"))),
+        _ => Ok(connections.into_iter().map(|(number, _, listener)| (number, listener.said)).collect()),
+    }
 }
 
 /// Takes down what is said on one connection.
@@ -288,13 +313,15 @@ struct Report {
 
 impl Report {
     /// Compares what one end of a connection said.
-    fn direction(&mut self, number: usize, role: Role, old: &[Thing], new: &[Thing]) {
+    fn direction(&mut self, numbers: Pair, role: Role, old: &[Thing], new: &[Thing]) {
         let keys = |things: &[Thing]| things.iter().map(|thing| thing.key.clone()).collect::<Vec<_>>();
         let deadline = Some(Instant::now() + PATIENCE);
         let operations = capture_diff_slices_deadline(Algorithm::Myers, &keys(old), &keys(new), deadline);
         let is_equal = operations.iter().all(|operation| matches!(operation, DiffOp::Equal { .. }));
         if !is_equal && !self.json {
-            let _ = writeln!(self.out, "connection {number}, {}:", role_name(role));
+            let Pair(number, other) = numbers;
+            let other = if other == number { String::new() } else { format!(" of A, {other} of B") };
+            let _ = writeln!(self.out, "connection {number}{other}, {}:", role_name(role));
         }
         for operation in operations {
             let (was, is) = (operation.old_range(), operation.new_range());
@@ -307,15 +334,15 @@ impl Report {
                 continue;
             }
             for (at, thing) in was.clone().zip(&old[was]) {
-                self.difference(number, role, "only-in-a", at, thing);
+                self.difference(numbers.0, role, "only-in-a", at, thing);
             }
             for (at, thing) in is.clone().zip(&new[is]) {
-                self.difference(number, role, "only-in-b", at, thing);
+                self.difference(numbers.1, role, "only-in-b", at, thing);
             }
         }
     }
 
-    fn difference(&mut self, number: usize, role: Role, kind: &str, at: usize, thing: &Thing) {
+    fn difference(&mut self, number: u64, role: Role, kind: &str, at: usize, thing: &Thing) {
         self.differences += 1;
         if self.json {
             let from = role_name(role);
@@ -330,12 +357,13 @@ impl Report {
     }
 
     /// A connection that the other recording does not have.
-    fn lone(&mut self, number: usize, things: usize, is_old: bool) {
+    fn lone(&mut self, number: u64, said: &Said, is_old: bool) {
         self.differences += 1;
         let (kind, which) = if is_old { ("only-in-a", "A") } else { ("only-in-b", "B") };
         if self.json {
             self.object(&json!({"difference": kind, "connection": number}));
         } else {
+            let things = said[0].len() + said[1].len();
             let _ = writeln!(self.out, "connection {number}: only in {which}, {things} things were said on it");
         }
     }

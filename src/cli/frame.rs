@@ -141,7 +141,7 @@ fn send(url: &str, args: &FrameArgs, texts: &[String], role: Sender) -> Result<E
         ..ClientOptions::default()
     };
     let (_, request) = ClientHandshake::new(&uri, &options).map_err(|error| Failure::new(Exit::Usage, error))?;
-    let mut talk = Talk::open(url, &args.talk)?;
+    let mut talk = Talk::open(url, 0, &args.talk)?;
     talk.send(&request)?;
     let deadline = Instant::now() + args.talk.timeout();
     while talk.state() == EndpointState::Connecting {

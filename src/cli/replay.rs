@@ -66,7 +66,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
     };
     let connection = first.connection;
     let mut replay = Replay {
-        talk: Talk::open(&args.url, &args.talk)?,
+        talk: Talk::open(&args.url, connection, &args.talk)?,
         patience: args.patience.0,
         chop: args.chop.map_or(usize::MAX, |size| size.0),
         timing: args.timing.then_some(first.at),

@@ -78,6 +78,7 @@ pub(super) struct Talk {
 struct Teller {
     began: Instant,
     conversation: Conversation,
+    number: u64,
     narrator: Narrator,
     recorder: Option<(PathBuf, Recorder<File>)>,
     heard: Heard,
@@ -114,8 +115,8 @@ impl Heard {
 }
 
 impl Talk {
-    /// Connects to the server at `url`; nothing is said yet.
-    pub(super) fn open(url: &str, args: &TalkArgs) -> Result<Self, Failure> {
+    /// Connects to the server at `url`; nothing is said yet. The connection is told and recorded by this number.
+    pub(super) fn open(url: &str, number: u64, args: &TalkArgs) -> Result<Self, Failure> {
         let uri = Uri::parse(url).map_err(|error| Failure::new(Exit::Usage, error))?;
         let tls = trusted(args.ca.as_deref(), args.insecure)?;
         let recorder = args.record.as_deref().map(|path| record(path, url)).transpose()?;
@@ -125,7 +126,8 @@ impl Talk {
         let teller = Teller {
             began: now,
             conversation: Conversation::new(now),
-            narrator: Narrator::new(style, 0),
+            number,
+            narrator: Narrator::new(style, number),
             recorder,
             heard: Heard::default(),
             is_unread: false,
@@ -217,7 +219,7 @@ impl Teller {
     fn push(&mut self, from: Role, bytes: &[u8]) -> Result<(), Failure> {
         let at = self.began.elapsed();
         if let Some((path, recorder)) = &mut self.recorder {
-            recorder.bytes(at, 0, from, bytes).map_err(|error| unwritten(path, &error))?;
+            recorder.bytes(at, self.number, from, bytes).map_err(|error| unwritten(path, &error))?;
         }
         if from == Role::Server {
             self.heard.bytes(bytes);
@@ -233,7 +235,7 @@ impl Teller {
     fn end(&mut self, from: Role) -> Result<(), Failure> {
         let at = self.began.elapsed();
         if let Some((path, recorder)) = &mut self.recorder {
-            recorder.end(at, 0, from).map_err(|error| unwritten(path, &error))?;
+            recorder.end(at, self.number, from).map_err(|error| unwritten(path, &error))?;
         }
         let (mut out, narrator, heard) = (String::new(), &mut self.narrator, &mut self.heard);
         self.conversation.end(from, &mut |seen| {

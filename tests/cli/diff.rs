@@ -142,3 +142,33 @@ fn what_cannot_be_read_is_no_difference() {
     let input = std::fs::read(whole.path()).unwrap();
     assert_eq!(run(loopwire(&["diff", "-", whole.path()]), &input).code, Some(0));
 }
+
+#[test]
+fn one_connection_of_several_is_compared() {
+    let other = [(4, "client", Some(&b"GET"[..])), (7, "client", Some(b"PUT")), (7, "client", None)];
+    let several = File::with("several", recording(&other));
+    let one = File::with("one", recording(&[(7, "client", Some(b"PUT")), (7, "client", None)]));
+    let renumbered = File::with("renumbered", recording(&[(0, "client", Some(b"PUT")), (0, "client", None)]));
+    let all = diff(&several, &one, &[]);
+    assert_eq!(all.code, Some(10));
+    assert!(told(&all).contains("connection 7: only in A"), "{}", told(&all));
+    for (new, which) in [(&one, "7"), (&renumbered, "7,0"), (&several, "4"), (&several, "7, 7")] {
+        let same = diff(&several, new, &["--connection", which]);
+        assert_eq!(same.code, Some(0), "{which}: {}{}", told(&same), same.stderr);
+        assert!(told(&same).starts_with("the same was said: 1 connection, "), "{}", told(&same));
+    }
+    let unlike = diff(&several, &renumbered, &["--connection=4,0"]);
+    assert_eq!(unlike.code, Some(10));
+    assert!(told(&unlike).starts_with("connection 4 of A, 0 of B, client:\n"), "{}", told(&unlike));
+
+    for (which, code, part) in [
+        ("5", 1, "there is no connection 5 in it"),
+        ("7,8", 1, "there is no connection 8 in it"),
+        ("7,", 2, "write a number"),
+        ("all", 2, "write a number"),
+    ] {
+        let outcome = diff(&several, &one, &["--connection", which]);
+        assert_eq!((outcome.code, outcome.stdout.len()), (Some(code), 0), "{which}: {outcome:?}");
+        assert!(outcome.stderr.contains(part), "{which}: {}", outcome.stderr);
+    }
+}

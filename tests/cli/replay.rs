@@ -172,6 +172,28 @@ fn one_connection_of_several_is_chosen() {
 }
 
 #[test]
+fn a_connection_keeps_its_number_and_is_compared_by_it() {
+    let (_server, url) = Process::server(&["echo", "--listen", "127.0.0.1:0"]);
+    let (tapped, again) = (File::named("numbers"), File::named("numbers-again"));
+    let (tap, through) = Process::server(&["tap", "127.0.0.1:0", &url, "--quiet", "--record", tapped.path()]);
+    for text in ["one\n", "two\n"] {
+        let talked = run(loopwire(&["connect", &through]), text.as_bytes());
+        assert_eq!(talked.stdout, text.as_bytes(), "{}", talked.stderr);
+    }
+    tap.signal("TERM");
+    assert_eq!(tap.ended().code, Some(0));
+    let lines = std::fs::read_to_string(tapped.path()).unwrap();
+    let lines = lines.lines().skip(1).map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let second = lines.map(|line| line["connection"].as_u64().unwrap()).max().unwrap();
+    assert!(second > 0);
+    let second = second.to_string();
+    let replayed = replay(&[tapped.path(), &url, "--connection", &second, "--show=none", "--record", again.path()]);
+    assert_eq!((replayed.code, replayed.stderr.as_str()), (Some(0), ""));
+    let compared = run(loopwire(&["diff", "--connection", &second, tapped.path(), again.path()]), b"");
+    assert_eq!(compared.code, Some(0), "{}{}", String::from_utf8_lossy(&compared.stdout), compared.stderr);
+}
+
+#[test]
 fn a_server_that_says_less_is_not_waited_for_forever() {
     let file = two_connections("less");
     let (url, server) = peer(|mut stream| {
