@@ -37,16 +37,16 @@ pub(super) fn figure(frame: &Frame) -> String {
         push_line(&mut out, &format!("|{}|", digits.collect::<Vec<_>>().join("|")));
         above = border;
     }
-    let more = frame.header.payload_len() - (drawn(frame).len() - frame.header.bytes().len()) as u64;
+    let begun = (drawn(frame).len() - frame.header.bytes().len()) as u64;
+    let more = frame.header.payload_len() - begun;
     if more == 0 {
         push_line(&mut out, &above);
     } else {
         let whole = format!("+{}+", "-".repeat(2 * ROW - 1));
         push_line(&mut out, &merged(&above, &whole));
-        push_line(
-            &mut out,
-            &format!(":{}:", centred(&format!("Payload Data continued: {}", count(more, "byte")), ROW)),
-        );
+        let continued = if begun > 0 { " continued" } else { "" };
+        let what = format!("Payload Data{continued}: {}", count(more, "byte"));
+        push_line(&mut out, &format!(":{}:", centred(&what, ROW)));
         push_line(&mut out, &whole);
     }
     out
