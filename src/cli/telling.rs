@@ -48,11 +48,17 @@ pub(crate) const fn role_name(role: Role) -> &'static str {
     }
 }
 
-/// Words in lines of this many characters; a word that is longer stays whole.
+/// Words in lines of this many characters; a word that is longer stays whole, and so does a section's name.
 pub(crate) fn wrap<'w>(words: impl Iterator<Item = &'w str>, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut len = 0;
-    for word in words {
+    let mut words = words.peekable();
+    while let Some(word) = words.next() {
+        let mut word = word.to_owned();
+        while let Some(next) = words.next_if(|next| word.ends_with("RFC") || next.starts_with('§')) {
+            word.push(' ');
+            word.push_str(next);
+        }
         let word_len = word.chars().count();
         if len > 0 && len + 1 + word_len > width {
             lines.push(String::new());
@@ -63,8 +69,24 @@ pub(crate) fn wrap<'w>(words: impl Iterator<Item = &'w str>, width: usize) -> Ve
             line.push(' ');
             len += 1;
         }
-        line.push_str(word);
+        line.push_str(&word);
         len += word_len;
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_section_stays_in_one_line() {
+        let words = "as is told by [RFC 9110 §15.5] and RFC 6455 §4";
+        for width in [16, 20, 21, 26, 30] {
+            let lines = wrap(words.split(' '), width);
+            assert_eq!(lines.join(" "), words);
+            assert!(lines.iter().all(|line| line.matches("RFC").count() == line.matches('§').count()), "{lines:?}");
+            assert!(lines.iter().all(|line| line.chars().count() <= width), "{lines:?}");
+        }
+    }
 }
