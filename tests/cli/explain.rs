@@ -170,6 +170,7 @@ fn every_rule_of_frames_is_told_when_it_is_broken() {
 fn input_is_taken_in_many_forms_and_what_is_no_input_gets_a_sentence() {
     let files = Directory::new("explain-forms");
     let text = file(&files, "hex", b"81 05 48 65\n6c 6c 6f\n");
+    let base64 = file(&files, "base64", b"gQVIZWxsbw==\n");
     let raw = file(&files, "raw", b"\x81\x05Hello");
     let forms: &[&[&str]] = &[
         &["810548656c6c6f"],
@@ -180,15 +181,27 @@ fn input_is_taken_in_many_forms_and_what_is_no_input_gets_a_sentence() {
         &["--base64", "gQVIZWxsbw"],
         &["--file", &text],
         &["--file", &raw],
+        &["--file", &base64],
     ];
     for form in forms {
         check("unmasked-text", form, 0);
     }
     compare("unmasked-text", run(loopwire(&["explain"]), b"\x81\x05Hello"));
-    compare("unmasked-text", run(loopwire(&["explain", "-"]), b"810548656c6c6f"));
+    for input in ["810548656c6c6f", "gQVIZWxsbw==\n", "gQVIZWxs\nbw\n", "\\x81\\x05Hello\n"] {
+        compare("unmasked-text", run(loopwire(&["explain", "-"]), input.as_bytes()));
+    }
 
     let cut = file(&files, "cut", b"\x81\x05Hel");
+    let dump = file(&files, "dump", b"00000000: 8105 4865 6c6c 6f    ..Hello\n");
+    let prose = file(&files, "prose", b"A frame is what I want to see here.\n");
+    let blank = file(&files, "blank", b" \n");
+    let cut_text = file(&files, "cut-text", b"815\n");
     let rows: &[(&[&str], i32, &str)] = &[
+        (&["--file", &dump], 1, "neither an HTTP head, base64 nor hexadecimal ('.', its character 32)"),
+        (&["--file", &prose], 1, "in base64 and say so by --base64"),
+        (&["--file", &blank], 1, "no bytes"),
+        (&["--file", &cut_text], 1, "has 3 hexadecimal digits"),
+        (&["hello there"], 2, "is no hexadecimal digit; if it is base64, say so by --base64"),
         (&["815"], 2, "\"815\" has 3 hexadecimal digits"),
         (&["81O5"], 2, "its character 3, is no hexadecimal digit"),
         (&["--base64", "a!"], 2, "not base64"),

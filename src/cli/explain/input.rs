@@ -4,9 +4,9 @@ use std::fs;
 use std::io::{self, IsTerminal as _, Read as _};
 use std::path::PathBuf;
 
-use base64::Engine as _;
 use base64::alphabet::{STANDARD, URL_SAFE};
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::{DecodeError, Engine as _};
 use loopwire::Role;
 
 use super::super::{Exit, Failure};
@@ -108,34 +108,58 @@ fn from_argument(text: &str) -> Result<Vec<u8>, String> {
     if head_of(text.as_bytes()).is_some() || text.contains('\\') {
         return unescape(text);
     }
-    // Bytes in base64 are digits and the letters up to F only in a third of its places: what is hardly anything else is
-    // mistyped hexadecimal.
-    let odd = |byte: &u8| !byte.is_ascii_hexdigit();
-    let others = text.bytes().filter(odd).count();
-    if (text.ends_with('=') || others * 4 > text.len())
-        && let Ok(bytes) = from_base64(text)
-    {
+    if let Some(bytes) = guessed_base64(text) {
         return Ok(bytes);
     }
-    let separators = |character: &char| !character.is_ascii_hexdigit() && !is_separator(*character);
-    match text.chars().enumerate().find(|(_, character)| separators(character)) {
+    match no_hex(text) {
         Some((at, character)) => Err(format!(
-            "{:?}, its character {}, is no hexadecimal digit; if it is base64, say so by --base64",
-            character,
-            at + 1
+            "{character:?}, its character {at}, is no hexadecimal digit; if it is base64, say so by --base64"
         )),
         None => from_hex(text),
     }
 }
 
-/// A file's bytes as they are, unless they are hexadecimal written out.
+/// A file's bytes as they are, unless they are hexadecimal or base64 written out. Frames are never text alone: that would
+/// have control characters.
 fn from_file(bytes: Vec<u8>, base64: bool) -> Result<Vec<u8>, String> {
-    match std::str::from_utf8(&bytes) {
-        Ok(text) if base64 => from_base64(text),
-        Ok(text) if looks_like_hex(text) => from_hex(text),
-        Err(_) if base64 => Err("it is not base64".to_owned()),
-        _ => Ok(bytes),
+    let text = match std::str::from_utf8(&bytes) {
+        Ok(text) if base64 => return from_base64(text),
+        Err(_) if base64 => return Err("it is not base64".to_owned()),
+        Ok(text) if looks_like_hex(text) => return from_hex(text),
+        Ok(text) if head_of(&bytes).is_none() && is_printable(text) => text.trim_ascii(),
+        _ => return Ok(bytes),
+    };
+    if text.starts_with("\\x") {
+        return unescape(text);
     }
+    if let Some(bytes) = guessed_base64(text) {
+        return Ok(bytes);
+    }
+    match no_hex(text) {
+        Some((at, character)) => Err(format!(
+            "it is text, and neither an HTTP head, base64 nor hexadecimal ({character:?}, its character {at}): \
+             write the bytes in hexadecimal alone, as xxd -p does, or in base64 and say so by --base64"
+        )),
+        None => from_hex(text),
+    }
+}
+
+fn is_printable(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic() || matches!(byte, b' ' | b'\t' | b'\r' | b'\n'))
+}
+
+/// What is base64, and not mistyped hexadecimal. Bytes in base64 are digits and the letters up to F only in a third of its
+/// places; and nobody writes it with spaces.
+fn guessed_base64(text: &str) -> Option<Vec<u8>> {
+    let others = text.bytes().filter(|byte| !byte.is_ascii_hexdigit()).count();
+    let is_guessed = (text.ends_with('=') || others * 4 > text.len()) && !text.contains(' ');
+    if is_guessed { from_base64(text).ok() } else { None }
+}
+
+/// The first character that does not stand in hexadecimal, and which it is, from 1.
+fn no_hex(text: &str) -> Option<(usize, char)> {
+    let is_hex = |character: char| character.is_ascii_hexdigit() || is_separator(character);
+    (1..).zip(text.chars()).find(|(_, character)| !is_hex(*character))
 }
 
 fn is_separator(character: char) -> bool {
@@ -164,7 +188,8 @@ fn from_hex(text: &str) -> Result<Vec<u8>, String> {
         // 0x5 is a byte, 5 is half of one.
         let padded = if has_prefixes && word.len() == 1 { format!("0{word}") } else { word.to_owned() };
         if padded.len() % 2 != 0 {
-            return Err(format!("{} has {} hexadecimal digits, and a byte has two", short(word), word.len()));
+            let digits = if word.len() == 1 { "digit" } else { "digits" };
+            return Err(format!("{} has {} hexadecimal {digits}, and a byte has two", short(word), word.len()));
         }
         for at in (0..padded.len()).step_by(2) {
             bytes.push(u8::from_str_radix(&padded[at..at + 2], 16).map_err(|error| error.to_string())?);
@@ -179,7 +204,14 @@ fn from_base64(text: &str) -> Result<Vec<u8>, String> {
     let alphabet = if text.contains(['-', '_']) { URL_SAFE } else { STANDARD };
     let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
     let decoded = GeneralPurpose::new(&alphabet, config).decode(&text);
-    decoded.map_err(|error| format!("it is not base64: {error}"))
+    decoded.map_err(|error| match error {
+        // All before it are letters, of a byte each.
+        DecodeError::InvalidByte(at, byte) if byte != b'=' => {
+            let wrong = text.chars().nth(at).unwrap_or_default();
+            format!("it is not base64: {wrong:?}, its character {}, is none of its letters", at + 1)
+        }
+        _ => "it is not base64: it is cut off, or wrong at its end".to_owned(),
+    })
 }
 
 /// Text in which `\x81`, `\r`, `\n`, `\t`, `\0` and `\\` stand for bytes.
@@ -244,14 +276,19 @@ mod tests {
         assert_eq!(from_argument("GET / HTTP/1.1\\r\\n\\r\\n").as_deref(), Ok(&b"GET / HTTP/1.1\r\n\r\n"[..]));
         assert_eq!(from_file(hello.to_vec(), false).as_deref(), Ok(&hello[..]));
         assert_eq!(from_file(b"81 05\n48656c6c6f\n".to_vec(), false).as_deref(), Ok(&hello[..]));
-        assert_eq!(from_file(b"gQVIZWxs\nbw==\n".to_vec(), true).as_deref(), Ok(&hello[..]));
+        for base64 in [false, true] {
+            assert_eq!(from_file(b"gQVIZWxs\nbw==\n".to_vec(), base64).as_deref(), Ok(&hello[..]));
+        }
+        let head = b"GET / HTTP/1.1\r\n\r\n";
+        assert_eq!(from_file(head.to_vec(), false).as_deref(), Ok(&head[..]));
+        assert_eq!(from_file(b"\n".to_vec(), false).as_deref(), Ok(&b""[..]));
     }
 
     #[test]
     fn what_is_no_bytes_is_told_why() {
         for (text, part) in [
             ("815", "\"815\" has 3 hexadecimal digits"),
-            ("81 5", "\"5\" has 1 hexadecimal digits"),
+            ("81 5", "\"5\" has 1 hexadecimal digit, "),
             ("81O54865", "'O', its character 3, is no hexadecimal digit"),
             ("hello there", "'h', its character 1"),
             ("\\x8", "two hexadecimal digits"),
@@ -260,7 +297,20 @@ mod tests {
             let error = from_argument(text).unwrap_err();
             assert!(error.contains(part), "{text:?}: {error}");
         }
-        assert!(from_base64("a!").unwrap_err().contains("not base64"));
+        for (text, part) in [
+            ("a!", "not base64: '!', its character 2"),
+            ("gQ\u{fc}", "'\u{fc}', its character 3"),
+            ("gQVIZWxsbw==gQ==", "at its end"),
+            ("gQVIZ", "cut off"),
+            ("gR==", "at its end"),
+        ] {
+            let error = from_base64(text).unwrap_err();
+            assert!(error.contains(part), "{text:?}: {error}");
+        }
+        for text in ["00000000  81 05 48 65 6c 6c 6f   |..Hello|\n", "hello", "GET /chat\r\n\r\n", "a frame"] {
+            let error = from_file(text.as_bytes().to_vec(), false).unwrap_err();
+            assert!(error.contains("neither an HTTP head, base64 nor hexadecimal"), "{text:?}: {error}");
+        }
     }
 
     #[test]

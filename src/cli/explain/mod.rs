@@ -24,9 +24,9 @@ use input::{Part, Source};
 pub(crate) const HELP: &str = "\
 Examples:
   loopwire explain '81 85 37 fa 21 3d 7f 9f 4d 51 58'
-  loopwire explain gQVIZWxsbw==                        # base64
-  loopwire explain --permessage-deflate c107f248cdc9c90700        # compression was agreed on
-  loopwire explain --file request --file answer        # a handshake
+  loopwire explain gQVIZWxsbw==                            # base64
+  loopwire explain --permessage-deflate c107f248cdc9c90700 # compression was agreed on
+  loopwire explain --file request --file answer            # a handshake
 
 A handshake is told by its first line. Frames in one piece of input come from one end: behind an answer, as the first of them \
 is masked or not.";
@@ -38,7 +38,7 @@ pub(crate) struct ExplainArgs {
     #[arg(value_name = "BYTES")]
     bytes: Vec<String>,
 
-    /// Read them from this file: as they are, or in hexadecimal. May be given several times
+    /// Read them from this file: as they are, in hexadecimal or in base64. May be given several times
     #[arg(long, value_name = "FILE")]
     file: Vec<PathBuf>,
 
