@@ -329,3 +329,25 @@ fn what_is_recovered_has_so_many_bytes_and_by_one_answer_no_more() {
     let history = client.ask("history", json!({ "channel": "d", "limit": -1 }));
     assert_eq!((history["publications"].as_array().unwrap().len(), &history["offset"]), (6, &json!(7)));
 }
+
+#[test]
+fn who_asks_faster_than_it_reads_is_answered_in_its_time() {
+    let push = narrow(|_| ());
+    let mut client = push.client("42");
+    fill(&push, "news");
+    let history = client.command("history", json!({ "channel": "news", "limit": -1 }));
+    let mut messages = vec![history.to_string()];
+    // Together more than one message may have, and there at once: the answer to the first is not out by then.
+    for _ in 0..3 {
+        let pings: Vec<_> = (0..900).map(|_| client.command("ping", json!({})).to_string()).collect();
+        messages.push(pings.join("\n"));
+    }
+    for message in messages {
+        client.peer.write(Message::text(message)).unwrap();
+    }
+    client.peer.flush().unwrap();
+    assert_eq!(client.hear()["history"]["publications"].as_array().unwrap().len(), PUBLICATIONS);
+    for n in 1..=3 * 900 {
+        assert_eq!(client.hear()["id"], json!(history["id"].as_u64().unwrap() + n));
+    }
+}

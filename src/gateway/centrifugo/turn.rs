@@ -69,6 +69,8 @@ impl Turn<'_, '_> {
     fn take(&mut self, command: Command) {
         let (max_commands, max_bytes) = self.room();
         let Some(session) = self.session() else { return };
+        // While its replies wait nothing more is read from it: what has been read counts by its bytes alone.
+        let max_commands = if session.is_full { usize::MAX } else { max_commands };
         let waits = match (session.state, &command.method) {
             (State::Asking, Method::Connect(_)) | (State::Connected, Method::Pong) => false,
             (State::Asking, _) => true,
