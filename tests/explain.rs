@@ -1,7 +1,11 @@
 //! What a conversation watched from outside is seen to say.
 
+mod counting;
+
 use std::time::Instant;
 
+use counting::usage;
+use loopwire::deflate::{Compressor, DeflateConfig, DeflateParams};
 use loopwire::explain::{Conversation, EndpointState, Seen};
 use loopwire::protocol::Role;
 use loopwire::wire::Rule;
@@ -179,4 +183,23 @@ fn whatever_is_seen_is_explained_in_eighty_columns() {
         }
     }
     assert!(conversations > 300, "{conversations}");
+}
+
+#[test]
+fn what_inflates_to_very_much_takes_little_memory_to_watch() {
+    let mut bomb = Vec::new();
+    Compressor::new(15, false, &DeflateConfig::default().level(9)).compress(&vec![0; 16 << 20], true, &mut bomb);
+    let len = u16::try_from(bomb.len()).unwrap();
+    let bytes = [&[0xC2, 126][..], &len.to_be_bytes(), &bomb].concat();
+    let mut conversation = Conversation::of_frames(Some(DeflateParams::default()), Instant::now());
+    let mut inflated = 0;
+    let usage = usage(|| {
+        conversation.push(Role::Server, &bytes, &mut |seen| {
+            if let Seen::Message { message, .. } = seen {
+                inflated = message.len;
+            }
+        });
+    });
+    assert_eq!(inflated, 16 << 20);
+    assert!(usage.peak < 4 << 20, "{usage:?}");
 }

@@ -13,6 +13,9 @@ use crate::wire::{MessageKind, Opcode, ProtocolError, Utf8Validator};
 /// A control frame's payload, which is always kept [RFC 6455 §5.5].
 const MAX_CONTROL_LEN: usize = 125;
 
+/// How many bytes of a compressed message are inflated at once: each may become a thousand.
+const INFLATED_AT_ONCE: usize = 1024;
+
 /// What one end sends.
 #[derive(Debug)]
 pub(super) struct Flow {
@@ -195,7 +198,9 @@ impl Flow {
     fn push_payload(&mut self, bytes: &[u8], see: &mut dyn FnMut(Seen<'_>)) -> usize {
         let Some(frame) = &mut self.frame else { return 0 };
         let missing = frame.header.payload_len() - frame.received;
-        let taken = usize::try_from(missing).unwrap_or(usize::MAX).min(bytes.len());
+        let most =
+            if self.message.as_ref().is_some_and(|message| message.compressed) { INFLATED_AT_ONCE } else { usize::MAX };
+        let taken = usize::try_from(missing).unwrap_or(usize::MAX).min(bytes.len()).min(most);
         let kept = taken.min(self.keep.max(MAX_CONTROL_LEN).saturating_sub(frame.payload.len()));
         frame.payload.extend_from_slice(&bytes[..kept]);
         frame.received += taken as u64;
