@@ -24,7 +24,7 @@ use super::timers::{TimerKey, Wheel, later};
 use super::watched::Tape;
 use super::{ConnectionId, DialError, DialRequest, NetConfig, PeerAddr, Stream, Transport};
 use crate::handshake::{Agreed, ClientHandshake, HeadReader, Rejection, Response, UpgradeRequest};
-use crate::protocol::{Closed, Connection, Scratch};
+use crate::protocol::{Closed, Connection, Memory, Scratch};
 
 /// A timer of the application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -71,7 +71,7 @@ pub struct Sessions {
     pub(super) reports: VecDeque<(ConnectionId, Report)>,
     pub(super) pool: BufferPool,
     /// What every read goes into.
-    pub(super) receive: Vec<u8>,
+    pub(super) receive: Memory,
     pub(super) scratch: Scratch,
     /// What the protocol answers by itself to what is being decoded, on its way to the outbox.
     pub(super) answers: Vec<u8>,
@@ -124,7 +124,7 @@ impl Sessions {
             requeued: VecDeque::new(),
             reports: VecDeque::new(),
             pool: BufferPool::default(),
-            receive: vec![0; config.receive_buffer.min(Self::MAX_RECEIVE_BUFFER)],
+            receive: Memory::for_input(config.receive_buffer.min(Self::MAX_RECEIVE_BUFFER)),
             scratch: Scratch::new(),
             answers: Vec::new(),
             registry,

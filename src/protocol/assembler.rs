@@ -6,6 +6,7 @@
 use std::mem;
 
 use super::decoder::Part;
+use super::memory::Memory;
 use super::{Config, Delivery, Scratch};
 use crate::deflate::{Decompressor, InflateError};
 use crate::wire::{FrameHeader, MessageKind, Opcode, ProtocolError, Utf8Validator};
@@ -38,7 +39,7 @@ struct Assembly {
     /// What has arrived and is not inflated yet.
     held: Vec<u8>,
     /// What has arrived, inflated; nothing if it is delivered in pieces. Behind it may be what the memory held before.
-    bytes: Vec<u8>,
+    bytes: Memory,
     /// How many of these have arrived.
     filled: usize,
     /// Whether a piece was delivered.
@@ -108,7 +109,7 @@ impl Assembler {
         let kind = kind_of(header.opcode);
         let place = if header.rsv1 {
             scratch.clear();
-            self.inflate(payload, true, config.max_message, &mut scratch.bytes)?;
+            self.inflate(payload, true, config.max_message, scratch.bytes.as_vec())?;
             Place::Scratch
         } else {
             Place::Input(payload)
@@ -133,7 +134,7 @@ impl Assembler {
             fragments: 1,
             utf8: Utf8Validator::new(),
             held: Vec::new(),
-            bytes: Vec::new(),
+            bytes: Memory::new(),
             filled: 0,
             delivered: false,
         }));
@@ -174,9 +175,9 @@ impl Assembler {
             }
             let held = mem::take(&mut message.held);
             if !held.is_empty() {
-                self.inflate(&held, false, config.max_message, &mut message.bytes)?;
+                self.inflate(&held, false, config.max_message, message.bytes.as_vec())?;
             }
-            self.inflate(part.payload, last, config.max_message, &mut message.bytes)?;
+            self.inflate(part.payload, last, config.max_message, message.bytes.as_vec())?;
             message.filled = message.bytes.len();
         } else {
             if message.bytes.capacity() == 0 {
@@ -197,7 +198,7 @@ impl Assembler {
         }
         let end = message.reserve(len, fin, config);
         if message.bytes.len() < end {
-            message.bytes.resize(end, 0);
+            message.bytes.resize(end);
         }
         Some(&mut message.bytes[message.filled..end])
     }
@@ -235,7 +236,7 @@ impl Assembler {
     ) -> Result<Option<Data<'i>>, ProtocolError> {
         let place = if message.compressed {
             scratch.clear();
-            self.inflate(payload, last, config.max_message, &mut scratch.bytes)?;
+            self.inflate(payload, last, config.max_message, scratch.bytes.as_vec())?;
             Place::Scratch
         } else {
             Place::Input(payload)
@@ -282,7 +283,7 @@ impl Assembly {
             let most = if fin { self.declared } else { config.max_message as u64 };
             let left = usize::try_from(most).unwrap_or(usize::MAX).saturating_sub(self.filled);
             let wanted = self.filled + self.filled.min(left).max(len);
-            self.bytes.reserve_exact(wanted - self.bytes.len());
+            self.bytes.reserve(wanted);
         }
         end
     }

@@ -2,6 +2,8 @@
 
 use std::mem;
 
+use super::memory::Memory;
+
 /// A cursor over bytes that were read from the peer; what it has passed belongs to the events made of it.
 #[derive(Debug)]
 pub struct Input<'i> {
@@ -42,26 +44,25 @@ const KEPT: usize = 4 << 20;
 /// One serves all connections of a loop, each in its turn, and keeps its memory between them up to a limit.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    pub(super) bytes: Vec<u8>,
+    pub(super) bytes: Memory,
 }
 
 impl Scratch {
     /// Room that owns no memory yet.
     pub const fn new() -> Self {
-        Self { bytes: Vec::new() }
+        Self { bytes: Memory::new() }
     }
 
     /// Makes room for the next message, and lets go of what an unusually large one has left.
     pub(super) fn clear(&mut self) {
-        self.bytes.clear();
+        self.bytes.truncate(0);
         self.bytes.shrink_to(KEPT);
     }
 
     /// Lends its memory, with the bytes that were left in it, to a message that is going to fill at least half of it:
     /// fresh memory costs the system more than all the copying. It comes back with that message.
-    pub(super) fn lend(&mut self, declared: u64) -> Vec<u8> {
-        self.bytes.truncate(KEPT);
+    pub(super) fn lend(&mut self, declared: u64) -> Memory {
         self.bytes.shrink_to(KEPT);
-        if declared >= self.bytes.capacity() as u64 / 2 { mem::take(&mut self.bytes) } else { Vec::new() }
+        if declared >= self.bytes.capacity() as u64 / 2 { mem::take(&mut self.bytes) } else { Memory::new() }
     }
 }

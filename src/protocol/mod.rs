@@ -27,6 +27,7 @@ mod event;
 mod frame_log;
 mod input;
 mod keepalive;
+mod memory;
 mod rate;
 
 pub use config::{Config, Delivery, Role};
@@ -34,3 +35,4 @@ pub use connection::{Connection, State, Teardown};
 pub use event::{Closed, Event, Piece, SendError, Side};
 pub(crate) use frame_log::log_as;
 pub use input::{Input, Scratch};
+pub(crate) use memory::Memory;
