@@ -13,6 +13,9 @@ use loopwire::deflate::{Compressor, DeflateConfig, DeflateParams};
 use loopwire::protocol::{Config, Connection, Delivery, Event, Input, Role, Scratch};
 use loopwire::wire::ProtocolError;
 
+/// Large memory begins at a chosen place of a page, which costs up to one.
+const PAGE: isize = 4096;
+
 /// A connection and its surroundings, warm.
 struct Bench {
     connection: Connection,
@@ -138,7 +141,7 @@ fn memory_follows_what_arrived_and_not_what_was_declared() {
         }
     });
     assert_eq!(bench.events, 1);
-    assert!(whole.kept <= (16 << 20) + 1000, "exactly as much as the message: {whole:?}");
+    assert!(whole.kept <= (16 << 20) + PAGE + 1000, "as much as the message, within whose pages it lies: {whole:?}");
 
     // Lengths that nobody can mean.
     for declared in [1_u64 << 31, 1 << 32, (1 << 32) + 5, (1 << 63) - 1] {
@@ -268,5 +271,5 @@ fn a_large_message_does_not_stay_in_the_scratch_for_ever() {
             bench.feed(byte);
         }
     });
-    assert!(large.kept + freed.kept <= (4 << 20) + 1000, "{freed:?}");
+    assert!(large.kept + freed.kept <= (4 << 20) + PAGE + 1000, "{freed:?}");
 }

@@ -106,6 +106,29 @@ impl Endpoint {
         call(&mut *self.handler, &mut WebSocket::new(sessions, &mut self.core, id));
     }
 
+    /// What comes beside whole messages.
+    #[inline(never)]
+    fn other_event(&mut self, sessions: &mut Sessions, id: ConnectionId, event: Event<'_>) {
+        let counters = &self.core.counters;
+        match event {
+            Event::Piece(piece) => {
+                counters.messages_in.add(u64::from(piece.last));
+                counters.bytes_in.add(piece.data.len() as u64);
+                self.call(sessions, id, |handler, ws| handler.on_piece(ws, piece));
+            }
+            Event::Ping(payload) => self.call(sessions, id, |handler, ws| handler.on_ping(ws, payload)),
+            Event::Pong { payload, rtt } => {
+                self.call(sessions, id, |handler, ws| handler.on_pong(ws, payload, rtt));
+            }
+            Event::Error(error) => {
+                counters.protocol_errors.add(1);
+                self.call(sessions, id, |handler, ws| handler.on_error(ws, &error));
+            }
+            // `on_close` tells of it, once the whole connection is over; and whole messages are no matter of this.
+            Event::Close(_) | Event::Message(_) => {}
+        }
+    }
+
     fn refuse(&self, peer: &PeerAddr, rejection: &Rejection) -> Answer {
         log::info!("{peer}: refused with {}: {rejection}", rejection.status());
         self.core.counters.handshakes_refused.add(1);
@@ -178,29 +201,15 @@ impl Application for Endpoint {
         self.call(sessions, id, |handler, ws| handler.on_open(ws));
     }
 
+    #[inline(always)]
     fn event(&mut self, sessions: &mut Sessions, id: ConnectionId, event: Event<'_>) {
         let counters = &self.core.counters;
-        match event {
-            Event::Message(message) => {
-                counters.messages_in.add(1);
-                counters.bytes_in.add(message.payload().len() as u64);
-                self.call(sessions, id, |handler, ws| handler.on_message(ws, message));
-            }
-            Event::Piece(piece) => {
-                counters.messages_in.add(u64::from(piece.last));
-                counters.bytes_in.add(piece.data.len() as u64);
-                self.call(sessions, id, |handler, ws| handler.on_piece(ws, piece));
-            }
-            Event::Ping(payload) => self.call(sessions, id, |handler, ws| handler.on_ping(ws, payload)),
-            Event::Pong { payload, rtt } => {
-                self.call(sessions, id, |handler, ws| handler.on_pong(ws, payload, rtt));
-            }
-            Event::Error(error) => {
-                counters.protocol_errors.add(1);
-                self.call(sessions, id, |handler, ws| handler.on_error(ws, &error));
-            }
-            // `on_close` tells of it, once the whole connection is over.
-            Event::Close(_) => {}
+        if let Event::Message(message) = event {
+            counters.messages_in.add(1);
+            counters.bytes_in.add(message.payload().len() as u64);
+            self.call(sessions, id, |handler, ws| handler.on_message(ws, message));
+        } else {
+            self.other_event(sessions, id, event);
         }
     }
 

@@ -4,6 +4,7 @@ use super::NetConfig;
 use crate::protocol::Event;
 
 /// What one connection may do in one turn.
+#[derive(Debug)]
 pub(super) struct Budget {
     pub(super) bytes: usize,
     events: usize,
@@ -20,10 +21,12 @@ impl Budget {
         Self { bytes, events: config.turn_events, payload: bytes.saturating_mul(Self::INFLATION) }
     }
 
+    #[inline]
     pub(super) fn is_spent(&self) -> bool {
         self.events == 0 || self.payload == 0
     }
 
+    #[inline]
     pub(super) fn take(&mut self, event: &Event<'_>) {
         let len = match event {
             Event::Message(message) => message.payload().len(),

@@ -37,6 +37,7 @@ impl BufferPool {
     const INITIAL: usize = 512;
 
     #[expect(clippy::unnecessary_box_returns, reason = "as above")]
+    #[inline]
     pub(super) fn take(&mut self) -> Box<Buffer> {
         match self.buffers.pop() {
             Some(buffer) => {
@@ -47,6 +48,7 @@ impl BufferPool {
         }
     }
 
+    #[inline(always)]
     pub(super) fn give(&mut self, mut buffer: Box<Buffer>) {
         let size = Self::size(&buffer);
         if buffer.tail.capacity() <= Self::LARGEST && self.held + size <= Self::HELD {
@@ -108,6 +110,7 @@ pub(crate) enum Flushed {
 }
 
 impl Buffer {
+    #[inline]
     pub(super) fn len(&self) -> usize {
         self.queued + self.tail.len() - self.sent
     }
@@ -130,8 +133,8 @@ impl Buffer {
         self.queue.push_back(Chunk::Shared(frame));
     }
 
+    #[inline(always)]
     pub(super) fn write_to(&mut self, stream: &mut Transport) -> io::Result<Flushed> {
-        let short_means_full = short_means_full(stream);
         while self.len() > 0 {
             let (written, offered) = if self.queue.is_empty() {
                 // The common case, and the system's cheaper call.
@@ -143,9 +146,14 @@ impl Buffer {
             };
             match written {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) if written == offered && self.queue.is_empty() => {
+                    self.tail.clear();
+                    (self.sent, self.lead, self.excused) = (0, 0, 0);
+                    break;
+                }
                 Ok(written) => {
                     self.consume(written);
-                    if written < offered && short_means_full {
+                    if written < offered && short_means_full(stream) {
                         return Ok(Flushed::Blocked);
                     }
                 }

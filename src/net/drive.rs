@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use super::budget::Budget;
 use super::session::{Flags, Pending, Phase, Session};
 use super::sessions::Report;
+use super::workspace::{Decoding, Workspace};
 use super::{Application, ConnectionId, DialError, Readiness, Sessions, Stream, Transport};
-use crate::protocol::{self, Event, Input, Scratch, Teardown};
-use crate::wire::CloseCode;
+use crate::protocol::{self, Event, Input, Teardown};
+use crate::wire::{CloseCode, ProtocolError};
 
 /// Timers and alarms handled per turn at most, so that a hundred thousand on one tick do not hold up everybody else.
 const TIMER_BATCH: usize = 4096;
@@ -104,6 +105,7 @@ impl Sessions {
     }
 
     /// Calls the application. A panic there ends the connection it was about, and nothing else.
+    #[inline]
     pub(super) fn guard<R>(
         &mut self,
         id: Option<ConnectionId>,
@@ -114,6 +116,12 @@ impl Sessions {
         if let Ok(result) = catch_unwind(AssertUnwindSafe(|| call(self))) {
             return Some(result);
         }
+        self.panicked(id, what);
+        None
+    }
+
+    #[cold]
+    fn panicked(&mut self, id: Option<ConnectionId>, what: &str) {
         match id {
             Some(id) => {
                 log::error!("{}: the application panicked in `{what}`; the connection is closed", self.peer(id));
@@ -121,7 +129,6 @@ impl Sessions {
             }
             None => log::error!("the application panicked in `{what}`"),
         }
-        None
     }
 
     /// Takes up a connection that was left with work to do.
@@ -140,20 +147,13 @@ impl Sessions {
     /// Moves one connection on as far as its stream, its outbox and its budget allow.
     fn drive<A: Application>(&mut self, app: &mut A, id: ConnectionId) {
         let Some(session) = self.slab.get(id) else { return };
-        let takes_bytes = match session.phase {
-            Phase::Open(_) | Phase::Head(_) | Phase::Body(_) | Phase::Answer(_) => true,
-            Phase::Dialing(_) | Phase::Secure(_) => self.drive_opening(id),
-            Phase::Answering(_) | Phase::Ending(_) => {
-                self.discard(id);
-                false
-            }
-            Phase::Deciding | Phase::Gone => false,
-        };
-        if takes_bytes {
+        if session.takes_bytes() || self.drive_others(id) {
             self.pump(app, id);
-            self.tear_down(id);
         }
-        self.rearm(id);
+        if !self.slab.get(id).is_some_and(Session::is_at_rest) {
+            self.tear_down(id);
+            self.rearm(id);
+        }
         // What it was told meanwhile, mostly by its own handler, leaves while it is warm in the cache. If others were
         // told something too, the turn goes on telling, and all of it leaves together at the end.
         if self.dirty.last() == Some(&id) {
@@ -162,60 +162,54 @@ impl Sessions {
         }
     }
 
-    /// Reads and decodes until the stream has nothing, the outbox is full, or the budget is spent.
-    fn pump<A: Application>(&mut self, app: &mut A, id: ConnectionId) {
-        // Both are lent to events, so they may not stay where the application could reach them.
-        let mut receive = mem::take(&mut self.receive);
-        let mut scratch = mem::take(&mut self.scratch);
-        let mut budget = Budget::new(&self.config);
-        if self.finish_pending(app, id, &mut scratch, &mut budget) {
-            while self.may_read(id, &budget) {
-                let (read, is_placed) = match self.read_to_its_place(id, receive.len()) {
-                    Some(read) => (read, true),
-                    None => (self.read(id, &mut receive), false),
-                };
-                let len = match read {
-                    Ok(0) => {
-                        self.input_ended(id, None);
-                        break;
-                    }
-                    Ok(len) => len,
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                    Err(error) => {
-                        self.input_ended(id, Some(error));
-                        break;
-                    }
-                };
-                budget.bytes = budget.bytes.saturating_sub(len);
-                // Before what it means.
-                self.show(app);
-                if is_placed {
-                    self.take_placed(app, id, len, &mut scratch, &mut budget);
-                    continue;
-                }
-                let (used, stop) = self.consume(app, id, &mut receive[..len], &mut scratch, &mut budget);
-                if stop != Stop::Exhausted {
-                    if stop == Stop::Later && used < len {
-                        self.keep_pending(id, &receive[used..len]);
-                    }
-                    break;
-                }
+    /// The same for a connection whose input is not the protocol's; whether it has become that.
+    #[inline(never)]
+    fn drive_others(&mut self, id: ConnectionId) -> bool {
+        match self.slab.get(id).map(|session| &session.phase) {
+            Some(Phase::Dialing(_) | Phase::Secure(_)) => self.drive_opening(id),
+            Some(Phase::Answering(_) | Phase::Ending(_)) => {
+                self.discard(id);
+                false
             }
+            _ => false,
         }
-        self.receive = receive;
-        self.scratch = scratch;
+    }
+
+    /// Reads and decodes until the stream has nothing, the outbox is full, or the budget is spent.
+    #[inline(always)]
+    fn pump<A: Application>(&mut self, app: &mut A, id: ConnectionId) {
+        let mut workspace = self.take_workspace();
+        workspace.decoding.budget = Budget::new(&self.config);
+        if self.finish_pending(app, id, &mut workspace.decoding) {
+            while self.may_read(id, &workspace.decoding.budget) && self.read_on(app, id, &mut workspace) {}
+        }
+        self.workspace = Some(workspace);
+    }
+
+    #[expect(clippy::unnecessary_box_returns, reason = "it is taken and put back for every event")]
+    fn take_workspace(&mut self) -> Box<Workspace> {
+        // Absent only where a panic of our own was caught further up.
+        self.workspace.take().unwrap_or_else(|| Box::new(Workspace::new(&self.config)))
     }
 
     /// Decodes what earlier turns have left; whether nothing is left of it and reading can go on.
-    fn finish_pending<A: Application>(
+    #[inline(always)]
+    fn finish_pending<A: Application>(&mut self, app: &mut A, id: ConnectionId, decoding: &mut Decoding) -> bool {
+        match self.slab.get_mut(id).and_then(|session| session.pending.take()) {
+            Some(pending) => self.decode_pending(app, id, pending, decoding),
+            None => true,
+        }
+    }
+
+    #[cold]
+    fn decode_pending<A: Application>(
         &mut self,
         app: &mut A,
         id: ConnectionId,
-        scratch: &mut Scratch,
-        budget: &mut Budget,
+        mut pending: Box<Pending>,
+        decoding: &mut Decoding,
     ) -> bool {
-        let Some(mut pending) = self.slab.get_mut(id).and_then(|session| session.pending.take()) else { return true };
-        let (used, stop) = self.consume(app, id, &mut pending.bytes[pending.at..], scratch, budget);
+        let (used, stop) = self.consume(app, id, &mut pending.bytes[pending.at..], decoding);
         pending.at += used;
         if stop == Stop::Later
             && let Some(session) = self.slab.get_mut(id)
@@ -233,81 +227,92 @@ impl Sessions {
 
     /// Whether the stream is to be read: it may have something, there is room for the replies, and it is still this
     /// connection's turn.
+    #[inline(always)]
     fn may_read(&mut self, id: ConnectionId, budget: &Budget) -> bool {
         let Some(session) = self.slab.get(id) else { return false };
-        if !matches!(session.phase, Phase::Open(_) | Phase::Head(_) | Phase::Body(_) | Phase::Answer(_)) {
-            return false;
-        }
         if !session.is_readable() {
-            if session.flags.write_broken {
+            if session.flags.write_broken && session.takes_bytes() {
                 self.input_ended(id, Some(io::ErrorKind::BrokenPipe.into()));
             }
+            return false;
+        }
+        if !session.takes_bytes() {
             return false;
         }
         if budget.bytes == 0 || budget.is_spent() {
             self.requeue(id);
             return false;
         }
-        self.has_room(id)
+        (session.outbox.is_empty() && !session.flags.paused) || self.has_room(id)
     }
 
-    /// Reads once, and notes whether that leaves the stream with something to read.
-    fn read(&mut self, id: ConnectionId, buffer: &mut [u8]) -> io::Result<usize> {
-        let Some(session) = self.slab.get_mut(id) else { return Err(io::ErrorKind::WouldBlock.into()) };
-        let Some(transport) = &mut session.transport else { return Err(io::ErrorKind::WouldBlock.into()) };
-        let read = read(transport, &mut session.flags, buffer);
+    /// Reads once and decodes what that gave; whether to go on. More of a large message goes straight to where it is put
+    /// together.
+    #[inline(always)]
+    fn read_on<A: Application>(&mut self, app: &mut A, id: ConnectionId, workspace: &mut Workspace) -> bool {
+        let Workspace { receive, decoding } = workspace;
+        let Some(session) = self.slab.get_mut(id) else { return false };
+        let Some(transport) = &mut session.transport else { return false };
+        let room = match &mut session.phase {
+            Phase::Open(connection) => connection.room(decoding.budget.bytes),
+            _ => None,
+        };
+        let is_placed = room.is_some();
+        let read = read(transport, &mut session.flags, room.unwrap_or(receive));
         if transport.wants_write() {
             self.mark_dirty(id);
         }
-        read
-    }
-
-    /// The same for more of a large message: straight to where it is put together, if that is what comes next.
-    fn read_to_its_place(&mut self, id: ConnectionId, most: usize) -> Option<io::Result<usize>> {
-        let session = self.slab.get_mut(id)?;
-        let Phase::Open(connection) = &mut session.phase else { return None };
-        let room = connection.room(most)?;
-        let transport = session.transport.as_mut()?;
-        let read = read(transport, &mut session.flags, room);
-        if transport.wants_write() {
-            self.mark_dirty(id);
+        let len = match read {
+            Ok(len) if len > 0 => len,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+            ended => {
+                self.input_ended(id, ended.err());
+                return false;
+            }
+        };
+        decoding.budget.bytes = decoding.budget.bytes.saturating_sub(len);
+        // Before what it means.
+        self.show(app);
+        if is_placed {
+            self.take_placed(app, id, len, decoding);
+            return true;
         }
-        Some(read)
+        let (used, stop) = self.consume(app, id, &mut receive[..len], decoding);
+        if stop == Stop::Later && used < len {
+            self.keep_pending(id, &receive[used..len]);
+        }
+        stop == Stop::Exhausted
     }
 
-    /// Takes what was read so.
-    fn take_placed<A: Application>(
-        &mut self,
-        app: &mut A,
-        id: ConnectionId,
-        len: usize,
-        scratch: &mut Scratch,
-        budget: &mut Budget,
-    ) {
-        let mut answers = mem::take(&mut self.answers);
+    /// Takes what was read to where it belongs.
+    fn take_placed<A: Application>(&mut self, app: &mut A, id: ConnectionId, len: usize, decoding: &mut Decoding) {
         self.guard(Some(id), "event", |sessions| {
             let Some(session) = sessions.slab.get_mut(id) else { return };
             let Phase::Open(connection) = &mut session.phase else { return };
             protocol::log_as(id);
-            let event = connection.placed(len, &mut *scratch, &mut answers, sessions.now);
-            sessions.hand_over(app, id, event, &mut answers, budget);
+            let Decoding { scratch, answers, budget } = decoding;
+            let event = connection.placed(len, scratch, answers, sessions.now);
+            sessions.hand_over(app, id, event, answers, budget);
         });
-        self.answers = answers;
     }
 
     /// Feeds bytes to whatever phase the connection is in; how many were used, and why no more.
+    #[inline(always)]
     fn consume<A: Application>(
         &mut self,
         app: &mut A,
         id: ConnectionId,
         bytes: &mut [u8],
-        scratch: &mut Scratch,
-        budget: &mut Budget,
+        decoding: &mut Decoding,
     ) -> (usize, Stop) {
         let mut used = 0;
         loop {
             let Some(session) = self.slab.get_mut(id) else { return (used, Stop::Over) };
             match &mut session.phase {
+                Phase::Open(_) => {
+                    let (len, stop) = self.decode(app, id, &mut bytes[used..], decoding);
+                    return (used + len, stop);
+                }
                 Phase::Head(head) => match head.reader.push(&bytes[used..]) {
                     Ok(None) => return (bytes.len(), Stop::Exhausted),
                     Ok(Some(len)) => {
@@ -343,51 +348,43 @@ impl Sessions {
                         return (used, Stop::Over);
                     }
                 },
-                Phase::Open(_) => {
-                    let (len, stop) = self.decode(app, id, &mut bytes[used..], scratch, budget);
-                    return (used + len, stop);
-                }
                 _ => return (used, Stop::Over),
             }
         }
     }
 
     /// Decodes event after event and hands each to the application, whose replies are queued before the next.
+    #[inline(always)]
     fn decode<A: Application>(
         &mut self,
         app: &mut A,
         id: ConnectionId,
         bytes: &mut [u8],
-        scratch: &mut Scratch,
-        budget: &mut Budget,
+        decoding: &mut Decoding,
     ) -> (usize, Stop) {
         let len = bytes.len();
         let mut input = Input::new(bytes);
-        let mut answers = mem::take(&mut self.answers);
         let stop = loop {
             // What was decoded before a panic stays so, and the connection goes on behind it, to its close.
-            let stop = self.guard(Some(id), "event", |sessions| {
-                sessions.decode_events(app, id, &mut input, &mut *scratch, &mut answers, &mut *budget)
-            });
+            let stop = self.guard(Some(id), "event", |sessions| sessions.decode_events(app, id, &mut input, decoding));
             if let Some(stop) = stop {
                 break stop;
             }
         };
-        self.answers = answers;
         (len - input.remaining().len(), stop)
     }
 
+    #[inline(always)]
     fn decode_events<A: Application>(
         &mut self,
         app: &mut A,
         id: ConnectionId,
         input: &mut Input<'_>,
-        scratch: &mut Scratch,
-        answers: &mut Vec<u8>,
-        budget: &mut Budget,
+        decoding: &mut Decoding,
     ) -> Stop {
         let room = self.config.high_water_mark.min(self.config.max_buffered);
-        loop {
+        let Decoding { scratch, answers, budget } = decoding;
+        while !input.is_empty() {
             let Some(mut session) = self.slab.get_mut(id) else { return Stop::Over };
             if session.outbox.len() >= room {
                 if !self.has_room(id) {
@@ -403,14 +400,13 @@ impl Sessions {
             let Phase::Open(connection) = &mut session.phase else { return Stop::Over };
             protocol::log_as(id);
             let event = connection.receive(input, scratch, answers, self.now);
-            if !self.hand_over(app, id, event, answers, budget) {
-                return Stop::Exhausted;
-            }
+            self.hand_over(app, id, event, answers, budget);
         }
+        Stop::Exhausted
     }
 
-    /// Queues what the protocol answers by itself, and hands the event to the application. Whether there was one.
-    #[inline]
+    /// Queues what the protocol answers by itself, and hands the event to the application, if there is one.
+    #[inline(always)]
     fn hand_over<A: Application>(
         &mut self,
         app: &mut A,
@@ -418,20 +414,29 @@ impl Sessions {
         event: Option<Event<'_>>,
         answers: &mut Vec<u8>,
         budget: &mut Budget,
-    ) -> bool {
-        if let Some(Event::Error(error)) = &event {
-            log::info!("{}: {error}", self.peer(id));
+    ) {
+        if !answers.is_empty() {
+            self.answer(id, answers);
         }
-        if !answers.is_empty()
-            && let Some(session) = self.slab.get_mut(id)
-        {
+        let Some(event) = event else { return };
+        if let Event::Error(error) = &event {
+            self.log_error(id, *error);
+        }
+        budget.take(&event);
+        app.event(self, id, event);
+    }
+
+    #[cold]
+    fn log_error(&self, id: ConnectionId, error: ProtocolError) {
+        log::info!("{}: {error}", self.peer(id));
+    }
+
+    #[cold]
+    fn answer(&mut self, id: ConnectionId, answers: &mut Vec<u8>) {
+        if let Some(session) = self.slab.get_mut(id) {
             session.outbox.tail(&mut self.pool).append(answers);
             self.mark_dirty(id);
         }
-        let Some(event) = event else { return false };
-        budget.take(&event);
-        app.event(self, id, event);
-        true
     }
 
     /// Whether the outbox is below the mark at which decoding pauses, after a write if need be.
@@ -497,7 +502,7 @@ impl Sessions {
 
     /// Reads what means nothing any more, on a connection that is over or waits for its answer, until the peer ends it.
     fn discard(&mut self, id: ConnectionId) {
-        let mut receive = mem::take(&mut self.receive);
+        let mut workspace = self.take_workspace();
         let mut budget = self.config.turn_bytes;
         let ended = loop {
             if !self.slab.get(id).is_some_and(Session::is_readable) {
@@ -507,7 +512,7 @@ impl Sessions {
                 self.requeue(id);
                 break false;
             }
-            match self.read(id, &mut receive) {
+            match self.read(id, &mut workspace.receive) {
                 Ok(0) => break true,
                 Ok(len) => budget = budget.saturating_sub(len),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break false,
@@ -517,7 +522,7 @@ impl Sessions {
                 }
             }
         };
-        self.receive = receive;
+        self.workspace = Some(workspace);
         if ended && let Some(session) = self.slab.get_mut(id) {
             if let Phase::Ending(ending) = &mut session.phase {
                 ending.peer_ended = true;
@@ -528,6 +533,17 @@ impl Sessions {
             self.stop_listening(id);
             self.mark_dirty(id);
         }
+    }
+
+    /// Reads once, and notes whether that leaves the stream with something to read.
+    fn read(&mut self, id: ConnectionId, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(session) = self.slab.get_mut(id) else { return Err(io::ErrorKind::WouldBlock.into()) };
+        let Some(transport) = &mut session.transport else { return Err(io::ErrorKind::WouldBlock.into()) };
+        let read = read(transport, &mut session.flags, buffer);
+        if transport.wants_write() {
+            self.mark_dirty(id);
+        }
+        read
     }
 
     /// The deadline of a connection has come, or seemed to.
@@ -573,6 +589,7 @@ impl Sessions {
 }
 
 /// Reads once, and notes whether that leaves the stream with something to read.
+#[inline(always)]
 fn read(transport: &mut Transport, flags: &mut Flags, buffer: &mut [u8]) -> io::Result<usize> {
     loop {
         let read = transport.read(buffer);

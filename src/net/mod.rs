@@ -39,6 +39,7 @@ mod timers;
 mod tls;
 mod transport;
 mod watched;
+mod workspace;
 
 pub use application::{Answer, Application};
 pub use config::{NetConfig, OverflowPolicy};

@@ -167,6 +167,7 @@ impl Sessions {
             self.admission.opened(&session.peer.addr());
         }
         self.guard(Some(id), "opened", |sessions| app.opened(sessions, id));
+        self.rearm(id);
     }
 
     /// Answers a request that breaks a rule; nothing behind it is ever looked at.
@@ -247,7 +248,14 @@ impl Sessions {
     }
 
     /// Tells the application of the ends that it has not heard of, and lets go of what is over.
+    #[inline]
     pub(super) fn settle<A: Application>(&mut self, app: &mut A) {
+        if self.tape.is_some() || !self.reports.is_empty() {
+            self.report(app);
+        }
+    }
+
+    fn report<A: Application>(&mut self, app: &mut A) {
         // What led to an end comes before it.
         self.show(app);
         // An application that dials again at once, which fails at once without room, does not hold up the loop.

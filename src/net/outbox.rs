@@ -61,13 +61,16 @@ impl Outbox {
         &mut self.own(pool).tail
     }
 
-    /// Where to append one more message of `len` bytes, if something waits in the connection's own buffer and `most` will
-    /// not be reached.
+    /// Where to append one more message of `len` bytes, if what waits is in the connection's own buffer and `most` will not
+    /// be reached.
     #[inline]
-    pub(crate) fn tail_within(&mut self, most: usize, len: usize) -> Option<&mut Vec<u8>> {
-        let Self::Own(buffer) = self else { return None };
-        let waiting = buffer.len();
-        (waiting > 0 && waiting + FrameHeader::MAX_LEN + len < most).then_some(&mut buffer.tail)
+    pub(crate) fn tail_within(&mut self, most: usize, len: usize, pool: &mut BufferPool) -> Option<&mut Vec<u8>> {
+        let waiting = match self {
+            Self::Empty => 0,
+            Self::Own(buffer) => buffer.len(),
+            Self::Run { .. } => return None,
+        };
+        if waiting + FrameHeader::MAX_LEN + len < most { Some(self.tail(pool)) } else { None }
     }
 
     /// The connection's own buffer, with all that waits in it.
@@ -154,35 +157,39 @@ impl Outbox {
     ///
     /// # Errors
     /// The stream is broken.
+    #[inline(always)]
     pub(crate) fn write_to(&mut self, stream: &mut Transport, pool: &mut BufferPool) -> io::Result<Flushed> {
-        if let Self::Run { start, end } = self {
-            let first = *start as usize;
-            match stream.write(pool.run.part(*start, *end)) {
-                Ok(written) => *start += written as u32,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.leave_run(pool);
-                    return Ok(Flushed::Blocked);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-            if start == end {
-                *self = Self::Empty;
-                return Ok(Flushed::Drained);
-            }
-            let at = *start as usize;
-            let lead = end_of_frame(&pool.run.bytes, first, at) - at;
-            self.own(pool).lead = lead;
-        }
-        if self.is_empty() {
-            self.clear(pool);
-            return Ok(Flushed::Drained);
-        }
-        let flushed = self.own(pool).write_to(stream)?;
+        let flushed = match self {
+            Self::Empty => Flushed::Drained,
+            Self::Own(buffer) => buffer.write_to(stream)?,
+            Self::Run { .. } => self.write_run_to(stream, pool)?,
+        };
         if flushed == Flushed::Drained {
             self.clear(pool);
         }
         Ok(flushed)
+    }
+
+    fn write_run_to(&mut self, stream: &mut Transport, pool: &mut BufferPool) -> io::Result<Flushed> {
+        let Self::Run { start, end } = self else { return Ok(Flushed::Drained) };
+        let first = *start as usize;
+        match stream.write(pool.run.part(*start, *end)) {
+            Ok(written) => *start += written as u32,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.leave_run(pool);
+                return Ok(Flushed::Blocked);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        if start == end {
+            return Ok(Flushed::Drained);
+        }
+        let at = *start as usize;
+        let lead = end_of_frame(&pool.run.bytes, first, at) - at;
+        let buffer = self.own(pool);
+        buffer.lead = lead;
+        buffer.write_to(stream)
     }
 
     /// Queues `payload` behind all that was written before, having first offered both to the stream as they stand.

@@ -4,7 +4,7 @@ use std::io;
 use std::mem;
 use std::time::Instant;
 
-use super::buffers::{BufferPool, Flushed};
+use super::buffers::BufferPool;
 use super::outbox::{AT_ONCE, Outbox};
 use super::session::Phase;
 use super::{Application, ConnectionId, DialError, OverflowPolicy, SendError, Sent, Sessions};
@@ -16,12 +16,19 @@ impl Sessions {
     ///
     /// # Errors
     /// If the connection is not open, was closed for having too much waiting, or is in the middle of a streamed message.
+    #[inline]
     pub fn send<'m>(&mut self, id: ConnectionId, message: impl Into<Message<'m>>) -> Result<Sent, SendError> {
         let message = message.into();
         let len = message.payload().len();
-        if self.send_along(id, message) {
+        if len < AT_ONCE && self.send_plain(id, message) {
             return Ok(Sent::Written);
         }
+        self.send_with_care(id, message)
+    }
+
+    #[inline(never)]
+    fn send_with_care(&mut self, id: ConnectionId, message: Message<'_>) -> Result<Sent, SendError> {
+        let len = message.payload().len();
         self.write(id, len, |connection, outbox, pool, _| {
             let out = outbox.tail(pool);
             if len < AT_ONCE {
@@ -32,15 +39,24 @@ impl Sessions {
         })
     }
 
-    /// The fast lane: sends a small message along with others of this turn, if nothing about it needs a thought. Whether
-    /// it did.
-    #[inline]
-    fn send_along(&mut self, id: ConnectionId, message: Message<'_>) -> bool {
-        let (len, most) = (message.payload().len(), self.config.high_water_mark);
+    /// The fast lane: queues a small message, if nothing about it needs a thought. Whether it did.
+    #[inline(always)]
+    fn send_plain(&mut self, id: ConnectionId, message: Message<'_>) -> bool {
+        let most = self.config.high_water_mark.min(self.config.max_buffered);
         let Some(session) = self.slab.get_mut(id) else { return false };
         let Phase::Open(connection) = &mut session.phase else { return false };
-        let Some(tail) = session.outbox.tail_within(most, len) else { return false };
-        len < AT_ONCE && session.flags.dirty && connection.send_plain(message, tail)
+        let Some(tail) = session.outbox.tail_within(most, message.payload().len(), &mut self.pool) else {
+            return false;
+        };
+        if !connection.send_plain(message, tail) {
+            session.outbox.settle(&mut self.pool);
+            return false;
+        }
+        if !session.flags.dirty {
+            session.flags.dirty = true;
+            self.dirty.push(id);
+        }
+        true
     }
 
     /// Queues a message that was encoded once for many.
@@ -221,6 +237,7 @@ impl Sessions {
     }
 
     /// Writes what a connection has to send; it stands in the list of those no more.
+    #[inline(always)]
     pub(super) fn flush_dirty(&mut self, id: ConnectionId) {
         if let Some(session) = self.slab.get_mut(id) {
             session.flags.dirty = false;
@@ -228,19 +245,17 @@ impl Sessions {
         }
     }
 
+    #[inline(always)]
     pub(super) fn flush_one(&mut self, id: ConnectionId) {
         let Some(session) = self.slab.get_mut(id) else { return };
         if session.flags.blocked {
             return;
         }
-        match session.flush(&mut self.pool) {
-            Ok(Flushed::Drained | Flushed::Blocked) => {
-                if session.is_finished() {
-                    self.lose(id, DialError::Cancelled);
-                    return;
-                }
-            }
-            Err(error) => return self.write_failed(id, &error),
+        if let Err(error) = session.flush(&mut self.pool) {
+            return self.write_failed(id, &error);
+        }
+        if session.is_finished() {
+            return self.lose(id, DialError::Cancelled);
         }
         let is_low = session.outbox.len() <= self.config.high_water_mark / 2;
         if is_low && (session.flags.paused || session.flags.wants_writable) {

@@ -197,8 +197,22 @@ impl Session {
     }
 
     /// Whether the stream may have something to read.
+    #[inline]
     pub(crate) fn is_readable(&self) -> bool {
         self.flags.readable || self.transport.as_ref().is_some_and(Transport::has_buffered_plaintext)
+    }
+
+    /// Whether what it reads is for the protocol, in an opening handshake or behind it.
+    #[inline]
+    pub(crate) fn takes_bytes(&self) -> bool {
+        matches!(self.phase, Phase::Open(_) | Phase::Head(_) | Phase::Body(_) | Phase::Answer(_))
+    }
+
+    /// Whether it is open, between two messages, and nobody is waited for: then what was just read has moved its deadline
+    /// away, if anything, and its stream stays.
+    #[inline]
+    pub(crate) fn is_at_rest(&self) -> bool {
+        matches!(&self.phase, Phase::Open(connection) if connection.is_at_rest())
     }
 
     /// Whether the peer can be told something that is worth hearing: open, and no Close sent or received.
@@ -240,6 +254,7 @@ impl Session {
     ///
     /// # Errors
     /// The stream is broken.
+    #[inline(always)]
     pub(crate) fn flush(&mut self, pool: &mut BufferPool) -> io::Result<Flushed> {
         let Some(transport) = &mut self.transport else { return Ok(Flushed::Drained) };
         if self.flags.write_broken {
@@ -287,6 +302,7 @@ impl Session {
     }
 
     /// Whether the stream may be closed: all was sent and both directions have ended, or ours never will.
+    #[inline(always)]
     pub(crate) fn is_finished(&self) -> bool {
         match &self.phase {
             Phase::Ending(ending) => ending.peer_ended && self.outbox.is_empty() && !self.flags.blocked,

@@ -22,9 +22,10 @@ use super::session::{Answer, Dialing, Head, Origin, Phase, Session};
 use super::slab::GenerationSlab;
 use super::timers::{TimerKey, Wheel, later};
 use super::watched::Tape;
+use super::workspace::Workspace;
 use super::{ConnectionId, DialError, DialRequest, NetConfig, PeerAddr, Stream, Transport};
 use crate::handshake::{Agreed, ClientHandshake, HeadReader, Rejection, Response, UpgradeRequest};
-use crate::protocol::{Closed, Connection, Memory, Scratch};
+use crate::protocol::{Closed, Connection};
 
 /// A timer of the application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -70,11 +71,8 @@ pub struct Sessions {
     /// Ends that the application has not heard of yet.
     pub(super) reports: VecDeque<(ConnectionId, Report)>,
     pub(super) pool: BufferPool,
-    /// What every read goes into.
-    pub(super) receive: Memory,
-    pub(super) scratch: Scratch,
-    /// What the protocol answers by itself to what is being decoded, on its way to the outbox.
-    pub(super) answers: Vec<u8>,
+    /// Absent while a connection is read.
+    pub(super) workspace: Option<Box<Workspace>>,
     pub(super) registry: Option<Registry>,
     pub(super) notifier: Notifier,
     /// What has passed where it is watched; absent until the first such connection.
@@ -93,8 +91,6 @@ pub(super) enum Report {
 impl Sessions {
     /// Refused connections that are told so at the same time; more are just dropped.
     const MAX_REFUSED: usize = 64;
-    /// Bytes in the receive buffer at most: more than a socket holds gains nothing.
-    const MAX_RECEIVE_BUFFER: usize = 16 << 20;
 
     /// Sessions at `now`, without a connection. `registry` and `waker` are absent where nothing polls, as in a
     /// simulation; dialling needs both.
@@ -124,9 +120,7 @@ impl Sessions {
             requeued: VecDeque::new(),
             reports: VecDeque::new(),
             pool: BufferPool::default(),
-            receive: Memory::for_input(config.receive_buffer.min(Self::MAX_RECEIVE_BUFFER)),
-            scratch: Scratch::new(),
-            answers: Vec::new(),
+            workspace: Some(Box::new(Workspace::new(&config))),
             registry,
             notifier: Notifier::new(waker),
             tape: None,

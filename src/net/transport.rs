@@ -118,12 +118,14 @@ macro_rules! each {
 }
 
 impl Read for Transport {
+    #[inline(always)]
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         each!(self, stream => stream.read(buffer))
     }
 }
 
 impl Write for Transport {
+    #[inline(always)]
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         each!(self, stream => stream.write(buffer))
     }
@@ -178,6 +180,7 @@ impl Stream for Transport {
         }
     }
 
+    #[inline(always)]
     fn wants_write(&self) -> bool {
         match self {
             Self::Tcp(_) | Self::Unix(_) => false,
@@ -187,6 +190,7 @@ impl Stream for Transport {
         }
     }
 
+    #[inline(always)]
     fn may_have_more(&self, len: usize, room: usize) -> bool {
         match self {
             // A stream socket that gives less than it could has no more.

@@ -109,11 +109,16 @@ impl Sessions {
     /// Shows the application what has passed. What passes meanwhile is shown the next time.
     #[inline]
     pub(super) fn show<A: Application>(&mut self, app: &mut A) {
-        if let Some(tape) = &self.tape {
-            let passed = mem::take(&mut *tape.lock());
-            for Passed { id, by, bytes } in passed {
-                self.guard(Some(id), "wire", |sessions| app.wire(sessions, id, by, &bytes));
-            }
+        if self.tape.is_some() {
+            self.show_tape(app);
+        }
+    }
+
+    fn show_tape<A: Application>(&mut self, app: &mut A) {
+        let Some(tape) = &self.tape else { return };
+        let passed = mem::take(&mut *tape.lock());
+        for Passed { id, by, bytes } in passed {
+            self.guard(Some(id), "wire", |sessions| app.wire(sessions, id, by, &bytes));
         }
     }
 }

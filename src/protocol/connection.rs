@@ -97,7 +97,7 @@ impl Connection {
     ///
     /// The event borrows from the input or the scratch, never from the connection. What the protocol answers by itself
     /// (pongs, the Close) is appended to `out`.
-    #[inline]
+    #[inline(always)]
     pub fn receive<'e, 'i: 'e>(
         &mut self,
         input: &mut Input<'i>,
@@ -120,6 +120,7 @@ impl Connection {
 
     /// Where the next bytes of the stream, up to `most`, may be put right away, instead of into an input: into the large
     /// message that they are more of. [`placed`](Self::placed) follows. `None` if they are anything else, or few.
+    #[inline]
     pub(crate) fn room(&mut self, most: usize) -> Option<&mut [u8]> {
         let (missing, fin) = self.decoder.missing()?;
         let len = usize::try_from(missing).unwrap_or(usize::MAX).min(most);
@@ -149,9 +150,14 @@ impl Connection {
     #[inline]
     fn heard(&mut self, now: Instant) {
         if !self.control_rate.is_full() {
-            self.control_rate.fill(self.keepalive.silence(now));
+            self.refill(now);
         }
         self.keepalive.heard(now);
+    }
+
+    #[cold]
+    fn refill(&mut self, now: Instant) {
+        self.control_rate.fill(self.keepalive.silence(now));
     }
 
     #[inline(never)]
@@ -171,7 +177,7 @@ impl Connection {
     }
 
     /// Takes the fast lane, if it is open: what stands whole in the input is an event as it is, and no line in the log.
-    #[inline]
+    #[inline(always)]
     fn whole_message<'i>(&self, input: &mut Input<'i>) -> Option<(MessageKind, &'i [u8])> {
         let is_open = self.closing.is_none() && self.config.delivery == Delivery::Whole && !frame_log::is_on();
         if is_open { self.decoder.whole_message(input, self.config.max_message) } else { None }
@@ -504,6 +510,13 @@ impl Connection {
         if let Some(closing) = &mut self.closing {
             closing.end_of_stream();
         }
+    }
+
+    /// Whether nothing has begun and nobody waits for the peer: no message, no closing handshake, no sign of life asked for.
+    /// [`next_timeout`](Self::next_timeout) then only moves away with what the peer says.
+    #[inline]
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.closing.is_none() && self.decoder.is_at_rest() && !self.keepalive.is_asking()
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is due. The moment may move with every call; being early is harmless.

@@ -93,6 +93,12 @@ impl Decoder {
         }
     }
 
+    /// Whether no frame and no message has begun.
+    #[inline]
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.unfinished.is_none()
+    }
+
     /// Since when a frame or a message is unfinished.
     #[inline]
     pub(super) fn unfinished_since(&self) -> Option<Instant> {
@@ -117,7 +123,7 @@ impl Decoder {
     /// rule. That is how nearly all messages come.
     ///
     /// What it does not recognise at a glance stays where it is, for [`header`](Self::header) to judge.
-    #[inline]
+    #[inline(always)]
     pub(super) fn whole_message<'i>(&self, input: &mut Input<'i>, limit: usize) -> Option<(MessageKind, &'i [u8])> {
         let (&[first, second], rest) = input.remaining().split_first_chunk::<2>()?;
         let kind = match first {
@@ -242,6 +248,7 @@ impl Decoder {
     }
 
     /// How much is missing of the data frame whose payload is arriving, and whether its message ends with it.
+    #[inline]
     pub(super) fn missing(&self) -> Option<(u64, bool)> {
         let frame = self.unfinished.as_ref()?.frame.as_ref()?;
         (!frame.opcode.is_control()).then_some((frame.missing, frame.fin))

@@ -229,7 +229,7 @@ impl Encoder {
 }
 
 /// Appends one whole message in one unmasked frame.
-#[inline]
+#[inline(always)]
 fn plain_frame(opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
     out.reserve(FrameHeader::MAX_LEN + payload.len());
     FrameHeader::encode_whole(opcode, payload.len(), out);

@@ -85,6 +85,13 @@ impl Keepalive {
         Some(round_trip)
     }
 
+    /// Whether a sign of life was asked for, and none has come.
+    #[inline]
+    pub(super) fn is_asking(&self) -> bool {
+        self.asked().is_some()
+    }
+
+    #[inline]
     fn asked(&self) -> Option<Instant> {
         self.ping.as_ref()?.asked
     }

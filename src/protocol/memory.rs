@@ -10,7 +10,7 @@ use std::ops::{Deref, DerefMut};
 const PAGE: usize = 4096;
 
 /// Below this much, copying costs little beside the call that does it, and a page more would be much.
-const LARGE: usize = 16 << 10;
+const LARGE: usize = 32 << 10;
 
 /// Bytes whose first one, if they are many, stands at a chosen place within a page.
 #[derive(Debug)]
@@ -24,8 +24,9 @@ pub(crate) struct Memory {
 
 impl Memory {
     /// Where what is read begins, and where messages that are put together from it do: apart, for one is copied to the
-    /// other, and both are written with a header of some bytes before them.
-    const INPUT: usize = PAGE / 2;
+    /// other, and both are written with a header of some bytes before them. A frame of medium length that begins the input
+    /// has its payload, behind 8 bytes of header, at the beginning of a cache line.
+    const INPUT: usize = PAGE / 2 - 8;
     const MESSAGE: usize = PAGE / 4;
 
     /// Memory for a message, none yet.
@@ -52,7 +53,7 @@ impl Memory {
             return;
         }
         let spare = if capacity < LARGE { 0 } else { PAGE };
-        self.bytes.reserve_exact(spare + capacity - self.len());
+        self.bytes.reserve_exact((spare + capacity).saturating_sub(self.bytes.len()));
         if spare > 0 {
             self.find_place();
         }
@@ -138,7 +139,7 @@ mod tests {
         for round in 0..2 {
             for size in [1, 100, LARGE - 1, LARGE, LARGE + 1, 100_000, 1 << 20, (1 << 20) + 1, 5 << 20] {
                 memory.reserve(size);
-                assert!((size..size + LARGE.min(size) + 2 * PAGE).contains(&memory.capacity()) || round > 0, "{size}");
+                assert!(memory.capacity() >= size && (memory.capacity() <= size + PAGE || round > 0), "{size}");
                 let more: Vec<u8> = (expected.len()..size).map(|at| (at % 251) as u8).collect();
                 let room = memory.as_ptr();
                 memory.extend_from_slice(&more);

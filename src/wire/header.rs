@@ -145,7 +145,7 @@ impl FrameHeader {
     }
 
     /// Appends the first byte, and the length in its shortest form beside the mask bit.
-    #[inline]
+    #[inline(always)]
     fn encode_len(first: u8, mask: u8, payload_len: u64, out: &mut Vec<u8>) {
         match payload_len {
             len @ 0..=125 => out.extend_from_slice(&[first, mask | len as u8]),
