@@ -3,6 +3,8 @@
 
 mod common;
 mod counting;
+#[path = "common/pipes.rs"]
+mod pipes;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,8 +12,11 @@ use std::time::{Duration, Instant};
 use common::{frame, masked};
 use counting::usage;
 use loopwire::deflate::{Compressor, DeflateConfig, DeflateParams};
-use loopwire::protocol::{Config, Connection, Delivery, Event, Input, Role, Scratch};
+use loopwire::handshake::{Acceptance, Request, Response, UpgradeRequest};
+use loopwire::net::{Answer, Application, ConnectionId, NetConfig, PeerAddr, Readiness, Sessions, Transport};
+use loopwire::protocol::{Closed, Config, Connection, Delivery, Event, Input, Role, Scratch};
 use loopwire::wire::ProtocolError;
+use pipes::pipes;
 
 /// Large memory begins at a chosen place of a page, which costs up to one.
 const PAGE: isize = 4096;
@@ -75,6 +80,63 @@ fn a_whole_message_costs_no_allocation() {
             let usage = usage(|| bench.feed(&mut counted));
             assert_eq!((usage.allocations, bench.events, bench.error), (0, 500, None), "{name} to a {role:?}");
         }
+    }
+}
+
+/// Sends every message back.
+struct Echo;
+
+impl Application for Echo {
+    type Task = ();
+
+    fn upgrade(&mut self, _: &mut Sessions, _: ConnectionId, _: &UpgradeRequest) -> Answer {
+        Answer::Accept(Acceptance::default(), Arc::default())
+    }
+
+    fn request(&mut self, _: &mut Sessions, _: ConnectionId, _: &Request, _: &[u8]) -> Option<Response> {
+        unreachable!("no plain request is made")
+    }
+
+    fn opened(&mut self, _: &mut Sessions, _: ConnectionId) {}
+
+    fn event(&mut self, sessions: &mut Sessions, id: ConnectionId, event: Event<'_>) {
+        let Event::Message(message) = event else { panic!("{event:?}") };
+        sessions.send(id, message).unwrap();
+    }
+
+    fn closed(&mut self, _: &mut Sessions, _: ConnectionId, _: Closed) {}
+
+    fn task(&mut self, _: &mut Sessions, (): ()) {}
+}
+
+#[test]
+fn a_turn_that_echoes_costs_no_allocation() {
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AQIDBAUGBwgJCgsMDQ4PEA==\r\n\r\n";
+    let mut now = Instant::now();
+    let mut sessions = Sessions::new(NetConfig::default(), None, None, now);
+    let (ours, peer) = pipes(usize::MAX);
+    let id = sessions.accept(Transport::Other(Box::new(ours)), PeerAddr::Unknown).unwrap();
+    let mut turn = |bytes: &[u8]| {
+        peer.outgoing.lock().unwrap().bytes.extend(bytes);
+        let readiness = Readiness { readable: true, ..Readiness::default() };
+        now += Duration::from_millis(1);
+        sessions.ready(&mut Echo, id, readiness, now);
+        sessions.tick(&mut Echo, now);
+        sessions.flush(&mut Echo);
+        peer.incoming.lock().unwrap().bytes.drain(..).count()
+    };
+    assert!(turn(REQUEST) > 0);
+    for len in [0, 20, 1000, 5000, 20_000, 300_000] {
+        let message = masked(0x82, &vec![1; len]);
+        turn(&message);
+        turn(&message);
+        let mut echoed = 0;
+        let usage = usage(|| (0..100).for_each(|_| echoed += turn(&message)));
+        assert!(echoed > 100 * len);
+        // What is not whole yet stands beside the connection.
+        let most = if len < 128 << 10 { 0 } else { 200 };
+        assert!(usage.allocations <= most, "{len} bytes: {usage:?}");
     }
 }
 

@@ -20,8 +20,9 @@ use super::timers::{Occupied, SLOTS, TICK};
 #[derive(Debug)]
 pub(crate) struct Alarms {
     start: Instant,
-    /// The last tick that was handled.
+    /// The last tick that was handled, and when the next one is.
     tick: u64,
+    next_tick: Instant,
     /// The slots of each of the ticks to come.
     ring: Box<[Vec<u32>]>,
     occupied: Occupied,
@@ -35,7 +36,7 @@ const _: () = assert!(SLOTS < NONE as usize);
 impl Alarms {
     pub(crate) fn new(now: Instant) -> Self {
         let ring = vec![Vec::new(); SLOTS].into_boxed_slice();
-        Self { start: now, tick: 0, ring, occupied: Occupied::default(), next: Vec::new() }
+        Self { start: now, tick: 0, next_tick: now + TICK, ring, occupied: Occupied::default(), next: Vec::new() }
     }
 
     /// Makes sure that `slot` comes up no later than the first tick from `deadline` on. It may come up earlier: a deadline
@@ -69,10 +70,10 @@ impl Alarms {
 
     /// Moves on to `now` and appends the slots that come up, whose alarms are no longer set then.
     pub(crate) fn advance(&mut self, now: Instant, due: &mut impl Extend<usize>) {
-        let target = (now.saturating_duration_since(self.start).as_nanos() / TICK.as_nanos()) as u64;
-        if target <= self.tick {
+        if now < self.next_tick {
             return;
         }
+        let target = (now.saturating_duration_since(self.start).as_nanos() / TICK.as_nanos()) as u64;
         // All there are stand within a turn of the ring.
         let last = target.min(self.tick + SLOTS as u64);
         let mut tick = self.tick + 1;
@@ -81,6 +82,7 @@ impl Alarms {
             tick = found + 1;
         }
         self.tick = target;
+        self.next_tick = self.time_of(target + 1);
     }
 
     fn ring_out(&mut self, place: usize, due: &mut impl Extend<usize>) {

@@ -218,10 +218,10 @@ impl Sessions {
         // What applications send on hearing of an end leaves with the same turn; an endless exchange of that does not
         // hold up the loop.
         for _ in 0..3 {
-            let mut dirty = mem::take(&mut self.dirty);
-            if dirty.is_empty() {
+            if self.dirty.is_empty() {
                 break;
             }
+            let mut dirty = mem::take(&mut self.dirty);
             for id in dirty.drain(..) {
                 self.flush_dirty(id);
             }

@@ -26,8 +26,9 @@ pub(crate) struct TimerKey {
 #[derive(Debug)]
 pub(crate) struct Wheel<T> {
     start: Instant,
-    /// The last tick that was handled.
+    /// The last tick that was handled, and when the next one is.
     tick: u64,
+    next_tick: Instant,
     entries: Slab<Entry<T>>,
     /// The first entry of each slot.
     heads: Box<[u32]>,
@@ -89,6 +90,7 @@ impl<T> Wheel<T> {
         Self {
             start: now,
             tick: 0,
+            next_tick: now + TICK,
             entries: Slab::new(),
             heads: vec![NONE; SLOTS].into_boxed_slice(),
             occupied: Occupied::default(),
@@ -128,10 +130,10 @@ impl<T> Wheel<T> {
 
     /// Moves on to `now` and appends what has become due, tick by tick.
     pub(crate) fn advance(&mut self, now: Instant, due: &mut impl Extend<(TimerKey, T)>) {
-        let target = self.ticks_until(now);
-        if target <= self.tick {
+        if now < self.next_tick {
             return;
         }
+        let target = self.ticks_until(now);
         if target - self.tick >= SLOTS as u64 {
             // A whole turn or more was missed: each slot once.
             (0..SLOTS).for_each(|slot| self.expire(slot, target, due));
@@ -144,6 +146,7 @@ impl<T> Wheel<T> {
             }
         }
         self.tick = target;
+        self.next_tick = self.time_of(target + 1);
     }
 
     /// When [`advance`](Self::advance) may have something to give at the earliest.
@@ -152,7 +155,11 @@ impl<T> Wheel<T> {
             return None;
         }
         let tick = self.occupied.next(self.tick + 1, self.tick + SLOTS as u64)?;
-        Some(self.start + Duration::from_nanos(tick.saturating_mul(TICK.as_nanos() as u64)))
+        Some(self.time_of(tick))
+    }
+
+    fn time_of(&self, tick: u64) -> Instant {
+        later(self.start, Duration::from_nanos(tick.saturating_mul(TICK.as_nanos() as u64)))
     }
 
     /// Takes out the entries of one slot that are due by `target`; those of later rounds stay.
